@@ -1,0 +1,1 @@
+//! A processor for tests whose behaviour the message chooses.

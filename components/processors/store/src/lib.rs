@@ -1,0 +1,1 @@
+//! The default processor: the whole batch into SQLite in one statement.

@@ -1,0 +1,1 @@
+//! Receives, claims, processes and settles: one run of one queue per request.

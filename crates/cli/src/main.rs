@@ -1,0 +1,3 @@
+//! oncebus: up, doctor, pump, send, status.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Pure rules of Oncebus: records, the receive run, routing, retry, ids, configuration.

@@ -1,0 +1,1 @@
+//! Azure Service Bus REST, and the part of Blob Storage that Oncebus uses, in one process.

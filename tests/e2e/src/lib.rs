@@ -1,0 +1,1 @@
+//! Components, emulator and host in one process.
