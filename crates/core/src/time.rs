@@ -1,0 +1,55 @@
+//! Points in time, as data. Nothing here reads a clock.
+//!
+//! Two clocks matter, and they never mix: [`UnixTime`] is what a *server* said (`Date`, `Last-Modified`,
+//! `EnqueuedTimeUtc`), with the 1 s resolution of an HTTP date; [`Instant`] is our own monotonic clock, which
+//! only measures how long something took. A client's wall clock decides nothing but when to sign a token.
+
+use std::time::Duration;
+
+/// Seconds since 1970-01-01 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct UnixTime(pub u64);
+
+impl UnixTime {
+    /// How long after `earlier` this is; zero if it is not after it.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_secs(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This many whole seconds later; fractions are rounded up, so that nothing is due too early.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(whole_seconds_up(duration)))
+    }
+}
+
+/// A reading of the monotonic clock: the time since an arbitrary start that is the same for a whole run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Instant(pub Duration);
+
+impl Instant {
+    /// How long after `earlier` this is; zero if it is not after it.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// This much later.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+
+    /// How long until `later`; zero if it is past.
+    #[must_use]
+    pub fn until(self, later: Self) -> Duration {
+        later.since(self)
+    }
+}
+
+/// Whole seconds, rounded up.
+#[must_use]
+pub fn whole_seconds_up(duration: Duration) -> u64 {
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
+}
