@@ -1,0 +1,203 @@
+//! The settings of a queue, and the two inequalities that its times must keep.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::reader::{Reader, default_number, expected, seconds};
+use super::settings::{self, Setting};
+use super::ConfigError;
+
+/// How long a delivery may take from the moment the broker locks it to its claim, before the broker's lock is
+/// renewed first. A decision, not a measurement: ten times the slowest round trip we expect.
+pub const RECEIVE_TO_CLAIM: Duration = Duration::from_secs(10);
+
+/// One queue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueueConfig {
+    /// Its name, on Service Bus and in our URLs.
+    pub name: String,
+    /// See [`settings::GROUP`].
+    pub group: String,
+    /// See [`settings::POISON_QUEUE`].
+    pub poison_queue: String,
+    /// See [`settings::LOCK_DURATION`].
+    pub lock_duration: Duration,
+    /// See [`settings::MAX_DELIVERY_COUNT`].
+    pub max_delivery_count: u32,
+    /// See [`settings::CLAIM_TTL`].
+    pub claim_ttl: Duration,
+    /// See [`settings::CLAIM_MARGIN`].
+    pub claim_margin: Duration,
+    /// See [`settings::MAX_ATTEMPTS`].
+    pub max_attempts: u32,
+    /// See [`settings::RETRY_BASE`].
+    pub retry_base: Duration,
+    /// See [`settings::RETRY_CAP`].
+    pub retry_cap: Duration,
+    /// See [`settings::MAX_EXECUTION`].
+    pub max_execution: Duration,
+    /// See [`settings::BATCH`].
+    pub batch: usize,
+    /// See [`settings::GATHER`].
+    pub gather: Duration,
+}
+
+impl QueueConfig {
+    /// How long one call of the processor may take, and how long a claim may be used: the ttl less the margin.
+    #[must_use]
+    pub fn working_time(&self) -> Duration {
+        self.claim_ttl.saturating_sub(self.claim_margin)
+    }
+
+    /// The age from which the broker's lock is renewed before the claim is made.
+    #[must_use]
+    pub fn renew_before_claim_after(&self) -> Duration {
+        self.lock_duration.saturating_sub(self.claim_ttl).saturating_sub(self.claim_margin)
+    }
+
+    /// A crashed worker's message must come back to an expired claim, and the broker must not run out of
+    /// deliveries before the work is done.
+    fn check_times(&self) -> Result<(), ConfigError> {
+        let needed = self.claim_ttl + self.claim_margin + RECEIVE_TO_CLAIM;
+        if needed > self.lock_duration {
+            return Err(ConfigError::new(
+                format!("queues.{}.claim_ttl_seconds", self.name),
+                format!(
+                    "claim_ttl_seconds ({}) + claim_margin_seconds ({}) + {} s from receive to claim must fit into lock_duration_seconds ({})",
+                    self.claim_ttl.as_secs(),
+                    self.claim_margin.as_secs(),
+                    RECEIVE_TO_CLAIM.as_secs(),
+                    self.lock_duration.as_secs()
+                ),
+            ));
+        }
+        if self.claim_margin * 2 > self.claim_ttl {
+            return Err(ConfigError::new(
+                format!("queues.{}.claim_margin_seconds", self.name),
+                format!("expected at most half of claim_ttl_seconds ({}), found {}", self.claim_ttl.as_secs(), self.claim_margin.as_secs()),
+            ));
+        }
+        if self.lock_duration * self.max_delivery_count < self.max_execution * 2 {
+            return Err(ConfigError::new(
+                format!("queues.{}.max_execution_seconds", self.name),
+                format!(
+                    "twice max_execution_seconds ({}) must fit into max_delivery_count ({}) × lock_duration_seconds ({})",
+                    self.max_execution.as_secs(),
+                    self.max_delivery_count,
+                    self.lock_duration.as_secs()
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// All queues of the document; `[defaults]` stands in for what a queue leaves out.
+pub(super) fn parse_all(queues: Option<&Map<String, Value>>, defaults: Option<&Map<String, Value>>) -> Result<BTreeMap<String, QueueConfig>, ConfigError> {
+    let mut parsed = BTreeMap::new();
+    for (name, value) in queues.into_iter().flatten() {
+        let Value::Object(table) = value else {
+            return Err(ConfigError::new(format!("queues.{name}"), "expected a table"));
+        };
+        parsed.insert(name.clone(), parse_one(name, table, defaults)?);
+    }
+    if parsed.is_empty() {
+        return Err(ConfigError::new("queues", "expected at least one queue, as in [queues.orders]"));
+    }
+    Ok(parsed)
+}
+
+fn parse_one(name: &str, table: &Map<String, Value>, defaults: Option<&Map<String, Value>>) -> Result<QueueConfig, ConfigError> {
+    if !is_name(name) {
+        return Err(ConfigError::new(format!("queues.{name}"), format!("expected {} as the name of a queue", expected(&settings::GROUP))));
+    }
+    let mut own = Reader::new(format!("queues.{name}"), Some(table));
+    let mut common = Reader::new("defaults", defaults);
+    let mut number = |setting: &Setting| -> Result<u64, ConfigError> {
+        let fallback = common.number(setting)?;
+        Ok(own.number(setting)?.or(fallback).unwrap_or_else(|| default_number(setting)))
+    };
+    let lock_duration = seconds(number(&settings::LOCK_DURATION)?);
+    let max_delivery_count = count(number(&settings::MAX_DELIVERY_COUNT)?);
+    let claim_ttl = seconds(number(&settings::CLAIM_TTL)?);
+    let claim_margin = seconds(number(&settings::CLAIM_MARGIN)?);
+    let max_attempts = count(number(&settings::MAX_ATTEMPTS)?);
+    let retry_base = seconds(number(&settings::RETRY_BASE)?);
+    let retry_cap = seconds(number(&settings::RETRY_CAP)?);
+    let max_execution = seconds(number(&settings::MAX_EXECUTION)?);
+    let batch = usize::try_from(number(&settings::BATCH)?).unwrap_or(usize::MAX);
+    let gather = Duration::from_millis(number(&settings::GATHER)?);
+    let group = named(&mut own, &settings::GROUP, name)?;
+    let poison_queue = named(&mut own, &settings::POISON_QUEUE, &format!("{name}.poison"))?;
+    own.finish()?;
+    common.finish()?;
+    let queue = QueueConfig {
+        name: name.to_owned(),
+        group,
+        poison_queue,
+        lock_duration,
+        max_delivery_count,
+        claim_ttl,
+        claim_margin,
+        max_attempts,
+        retry_base,
+        retry_cap,
+        max_execution,
+        batch,
+        gather,
+    };
+    queue.check_times()?;
+    Ok(queue)
+}
+
+fn named(own: &mut Reader<'_>, setting: &Setting, fallback: &str) -> Result<String, ConfigError> {
+    let given = own.text(setting)?.unwrap_or(fallback);
+    if is_name(given) {
+        Ok(given.to_owned())
+    } else {
+        Err(ConfigError::new(setting.place.path(setting.key), format!("expected {}, found {given:?}", expected(setting))))
+    }
+}
+
+fn count(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// A name that Service Bus takes for an entity, that needs no escaping in a URL or in a blob's name, and that fits into both.
+fn is_name(name: &str) -> bool {
+    (1..=60).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.ends_with(|last: char| last.is_ascii_alphanumeric())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+
+    #[test]
+    fn times_that_cannot_work_are_refused_with_the_numbers() {
+        let error = |document: &str| Config::parse(document).unwrap_err().to_string();
+        assert_eq!(
+            error("[queues.a]\nclaim_ttl_seconds = 46"),
+            "configuration: queues.a.claim_ttl_seconds: claim_ttl_seconds (46) + claim_margin_seconds (5) + 10 s from receive to claim must fit into lock_duration_seconds (60)"
+        );
+        assert_eq!(
+            error("[queues.a]\nmax_delivery_count = 9"),
+            "configuration: queues.a.max_execution_seconds: twice max_execution_seconds (300) must fit into max_delivery_count (9) × lock_duration_seconds (60)"
+        );
+        assert_eq!(
+            error("[queues.a]\nclaim_ttl_seconds = 20\nclaim_margin_seconds = 11"),
+            "configuration: queues.a.claim_margin_seconds: expected at most half of claim_ttl_seconds (20), found 11"
+        );
+    }
+
+    #[test]
+    fn names_that_need_escaping_are_refused() {
+        for name in ["", "a/b", "a b", "-a", "a.", "ä"] {
+            assert!(Config::parse(&format!("[queues.\"{name}\"]")).is_err(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Every setting there is: key, unit, default, range, and whether it is a secret.
+//!
+//! The table is the single source: the parser reads through it, `docs/CONFIGURATION.md` is rendered from it
+//! ([`render_table`]), and a test holds the two together.
+
+use std::fmt::Write as _;
+
+/// Where a setting is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// At the top of the document.
+    Document,
+    /// In the table `[storage]`.
+    Storage,
+    /// In `[queues.NAME]`, or in `[defaults]` for all queues.
+    Queue,
+    /// In `[webhooks.twilio]`.
+    Twilio,
+    /// A Spin variable (`SPIN_VARIABLE_…` in the environment, in capitals).
+    Variable,
+}
+
+impl Place {
+    /// The key as a user writes it.
+    #[must_use]
+    pub fn path(self, key: &str) -> String {
+        match self {
+            Self::Document | Self::Variable => key.to_owned(),
+            Self::Storage => format!("storage.{key}"),
+            Self::Queue => format!("queues.NAME.{key}"),
+            Self::Twilio => format!("webhooks.twilio.{key}"),
+        }
+    }
+}
+
+/// What a setting's value looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number with its unit and its bounds, both inclusive.
+    Number {
+        /// What is counted: `s`, `ms`, `bytes`, or a noun.
+        unit: &'static str,
+        /// The value where the key is absent.
+        default: u64,
+        /// The least that is allowed.
+        min: u64,
+        /// The most that is allowed.
+        max: u64,
+    },
+    /// Text. `default` is what an absent key means, in words or as the value itself.
+    Text {
+        /// What the text must be.
+        expected: &'static str,
+        /// What an absent key means.
+        default: &'static str,
+    },
+}
+
+/// One setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Where it is written.
+    pub place: Place,
+    /// Its key.
+    pub key: &'static str,
+    /// Its value.
+    pub kind: Kind,
+    /// Whether it must never be printed.
+    pub secret: bool,
+    /// What it does.
+    pub about: &'static str,
+}
+
+const fn number(place: Place, key: &'static str, unit: &'static str, default: u64, min: u64, max: u64, about: &'static str) -> Setting {
+    Setting { place, key, kind: Kind::Number { unit, default, min, max }, secret: false, about }
+}
+
+const fn text(place: Place, key: &'static str, expected: &'static str, default: &'static str, about: &'static str) -> Setting {
+    Setting { place, key, kind: Kind::Text { expected, default }, secret: false, about }
+}
+
+const fn variable(key: &'static str, expected: &'static str, default: &'static str, secret: bool, about: &'static str) -> Setting {
+    Setting { place: Place::Variable, key, kind: Kind::Text { expected, default }, secret, about }
+}
+
+/// `public_url`.
+pub const PUBLIC_URL: Setting = text(
+    Place::Document,
+    "public_url",
+    "an http:// or https:// URL without a query",
+    "none: webhooks that sign their URL are refused",
+    "Scheme, host and path prefix under which senders reach ingest. Twilio signs the URL it called, so behind a proxy it cannot be guessed. The variable `public_url` beats it.",
+);
+/// `max_message_bytes`.
+pub const MAX_MESSAGE_BYTES: Setting = number(
+    Place::Document,
+    "max_message_bytes",
+    "bytes",
+    262_144,
+    1_024,
+    1_048_576,
+    "The most that body and properties of a message, or of one Service Bus batch, may come to. Service Bus takes 256 KB in Basic and Standard, 1 MB in Premium.",
+);
+/// `max_batch_items`.
+pub const MAX_BATCH_ITEMS: Setting =
+    number(Place::Document, "max_batch_items", "items", 10_000, 1, 100_000, "The most items that one request to `/batch` may carry.");
+/// `max_batch_bytes`.
+pub const MAX_BATCH_BYTES: Setting = number(
+    Place::Document,
+    "max_batch_bytes",
+    "bytes",
+    16_777_216,
+    1_024,
+    104_857_600,
+    "The most that the body of one request to `/batch` may come to.",
+);
+/// `storage.container`.
+pub const CONTAINER: Setting = text(
+    Place::Storage,
+    "container",
+    "3 to 63 characters out of a-z, 0-9 and single hyphens",
+    "oncebus",
+    "The container of the records. `oncebus up` and `oncebus doctor` make it; the components' SAS cannot.",
+);
+/// `queues.NAME.group`.
+pub const GROUP: Setting = text(
+    Place::Queue,
+    "group",
+    "1 to 50 characters out of a-z, A-Z, 0-9, dot, hyphen and underscore",
+    "the queue's name",
+    "Queues of one group share their records: the same id on another queue of the group is the same message.",
+);
+/// `queues.NAME.poison_queue`.
+pub const POISON_QUEUE: Setting = text(
+    Place::Queue,
+    "poison_queue",
+    "the name of a queue",
+    "NAME.poison",
+    "Where a copy of a parked message goes. Service Bus cannot dead-letter over REST.",
+);
+/// `queues.NAME.lock_duration_seconds`.
+pub const LOCK_DURATION: Setting = number(
+    Place::Queue,
+    "lock_duration_seconds",
+    "s",
+    60,
+    5,
+    300,
+    "The queue's LockDuration, as Service Bus has it (`oncebus doctor` compares). The broker's answers do not say it.",
+);
+/// `queues.NAME.max_delivery_count`.
+pub const MAX_DELIVERY_COUNT: Setting =
+    number(Place::Queue, "max_delivery_count", "deliveries", 10, 2, 2_000, "The queue's MaxDeliveryCount, as Service Bus has it.");
+/// `queues.NAME.claim_ttl_seconds`.
+pub const CLAIM_TTL: Setting = number(
+    Place::Queue,
+    "claim_ttl_seconds",
+    "s",
+    45,
+    5,
+    290,
+    "How long a claim holds without being renewed. One call of the processor must end within it, less the margin. With the margin and 10 s from receive to claim it must fit into the lock duration.",
+);
+/// `queues.NAME.claim_margin_seconds`.
+pub const CLAIM_MARGIN: Setting = number(
+    Place::Queue,
+    "claim_margin_seconds",
+    "s",
+    5,
+    2,
+    60,
+    "How much earlier than the ttl the holder stops, and how much later than it another takes over. Server times have a resolution of 1 s.",
+);
+/// `queues.NAME.max_attempts`.
+pub const MAX_ATTEMPTS: Setting = number(
+    Place::Queue,
+    "max_attempts",
+    "attempts",
+    5,
+    1,
+    100,
+    "Handled failures and takeovers of dead instances since the last checkpoint, after which a message is parked.",
+);
+/// `queues.NAME.retry_base_seconds`.
+pub const RETRY_BASE: Setting =
+    number(Place::Queue, "retry_base_seconds", "s", 2, 1, 3_600, "The first retry comes within this time, each further one within twice the time before (full jitter).");
+/// `queues.NAME.retry_cap_seconds`.
+pub const RETRY_CAP: Setting = number(Place::Queue, "retry_cap_seconds", "s", 300, 1, 86_400, "No retry waits longer.");
+/// `queues.NAME.max_execution_seconds`.
+pub const MAX_EXECUTION: Setting = number(
+    Place::Queue,
+    "max_execution_seconds",
+    "s",
+    300,
+    1,
+    86_400,
+    "How long the steps of one message may take together, over all its runs; then it is retried with the reason `execution-timeout`. Twice this must fit into max_delivery_count × lock_duration_seconds.",
+);
+/// `queues.NAME.batch`.
+pub const BATCH: Setting =
+    number(Place::Queue, "batch", "messages", 32, 1, 256, "The most messages given to the processor in one call. `?batch=` of a run beats it.");
+/// `queues.NAME.gather_milliseconds`.
+pub const GATHER: Setting =
+    number(Place::Queue, "gather_milliseconds", "ms", 50, 0, 5_000, "How long after its first message a batch waits for more.");
+/// `webhooks.twilio.queue`.
+pub const TWILIO_QUEUE: Setting =
+    text(Place::Twilio, "queue", "the name of a configured queue", "none: `/webhooks/twilio` answers 404", "Where Twilio's messages go.");
+
+/// The variable `oncebus_config`.
+pub const CONFIG_VARIABLE: Setting = variable(
+    "oncebus_config",
+    "the document that this page describes, as TOML or as JSON",
+    "required",
+    false,
+    "`oncebus up` reads `oncebus.toml` and passes it on as JSON in one line.",
+);
+/// The variable `public_url`.
+pub const PUBLIC_URL_VARIABLE: Setting =
+    variable("public_url", "a URL", "the document's `public_url`", false, "Beats the document, so that one document serves several places.");
+/// The variable `servicebus_send`.
+pub const SERVICEBUS_SEND: Setting = variable(
+    "servicebus_send",
+    "a Service Bus connection string with the right Send",
+    "required",
+    true,
+    "Given to ingest, and to the queue handler for retries and poison copies.",
+);
+/// The variable `servicebus_listen`.
+pub const SERVICEBUS_LISTEN: Setting =
+    variable("servicebus_listen", "a Service Bus connection string with the right Listen", "required", true, "Given to the queue handler.");
+/// The variable `servicebus_origin`.
+pub const SERVICEBUS_ORIGIN: Setting = variable(
+    "servicebus_origin",
+    "scheme, host and port of Service Bus",
+    "required",
+    false,
+    "What `allowed_outbound_hosts` lets the components reach; `oncebus` derives it from the connection string.",
+);
+/// The variable `storage`.
+pub const STORAGE: Setting = variable(
+    "storage",
+    "a Storage connection string, best with a container SAS of `sp=rcw`",
+    "required",
+    true,
+    "Records are read, created and written, never deleted: `rcw` is all the components need.",
+);
+/// The variable `storage_origin`.
+pub const STORAGE_ORIGIN: Setting =
+    variable("storage_origin", "scheme, host and port of Blob Storage", "required", false, "As `servicebus_origin`.");
+/// The variable `run_token`.
+pub const RUN_TOKEN: Setting =
+    variable("run_token", "at least 16 characters", "required", true, "The bearer secret of `/internal/queues/{queue}/run`.");
+/// The variable `twilio_auth_token`.
+pub const TWILIO_AUTH_TOKEN: Setting = variable(
+    "twilio_auth_token",
+    "the auth token of the Twilio account",
+    "none: every request to `/webhooks/twilio` is refused",
+    true,
+    "Verifies `X-Twilio-Signature`.",
+);
+
+/// All of them, in the order of the documentation.
+pub const SETTINGS: &[Setting] = &[
+    PUBLIC_URL,
+    MAX_MESSAGE_BYTES,
+    MAX_BATCH_ITEMS,
+    MAX_BATCH_BYTES,
+    CONTAINER,
+    GROUP,
+    POISON_QUEUE,
+    LOCK_DURATION,
+    MAX_DELIVERY_COUNT,
+    CLAIM_TTL,
+    CLAIM_MARGIN,
+    MAX_ATTEMPTS,
+    RETRY_BASE,
+    RETRY_CAP,
+    MAX_EXECUTION,
+    BATCH,
+    GATHER,
+    TWILIO_QUEUE,
+    CONFIG_VARIABLE,
+    PUBLIC_URL_VARIABLE,
+    SERVICEBUS_SEND,
+    SERVICEBUS_LISTEN,
+    SERVICEBUS_ORIGIN,
+    STORAGE,
+    STORAGE_ORIGIN,
+    RUN_TOKEN,
+    TWILIO_AUTH_TOKEN,
+];
+
+/// The table of `docs/CONFIGURATION.md`, as Markdown.
+#[must_use]
+pub fn render_table(settings: &[Setting]) -> String {
+    let mut out = String::from("| key | value | default | secret | what it does |\n| --- | --- | --- | --- | --- |\n");
+    for setting in settings {
+        let (value, default) = match setting.kind {
+            Kind::Number { unit, default, min, max } => (format!("{min} to {max} {unit}"), format!("{default} {unit}")),
+            Kind::Text { expected, default } => (expected.to_owned(), default.to_owned()),
+        };
+        let secret = if setting.secret { "yes" } else { "no" };
+        let path = setting.place.path(setting.key);
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "| `{path}` | {value} | {default} | {secret} | {} |", setting.about);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_within_its_range() {
+        for setting in SETTINGS {
+            if let Kind::Number { default, min, max, .. } = setting.kind {
+                assert!((min..=max).contains(&default), "{}", setting.key);
+            }
+        }
+    }
+
+    #[test]
+    fn no_setting_is_listed_twice() {
+        let mut seen = std::collections::BTreeSet::new();
+        for setting in SETTINGS {
+            assert!(seen.insert((setting.place.path(setting.key), setting.place == Place::Variable)), "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn the_documentation_shows_every_setting_as_it_is() {
+        let page = include_str!("../../../../docs/CONFIGURATION.md");
+        for place in [Place::Document, Place::Storage, Place::Queue, Place::Twilio, Place::Variable] {
+            let settings: Vec<Setting> = SETTINGS.iter().copied().filter(|setting| setting.place == place).collect();
+            let table = render_table(&settings);
+            assert!(page.contains(&table), "docs/CONFIGURATION.md must contain this table:\n{table}");
+        }
+    }
+}
