@@ -66,7 +66,10 @@ impl Config {
         let table = root.as_object();
         let mut top = Reader::new("", table);
 
-        let public_url = top.text(&settings::PUBLIC_URL)?.map(|url| checked_public_url(settings::PUBLIC_URL.key, url)).transpose()?;
+        let public_url = top
+            .text(&settings::PUBLIC_URL)?
+            .map(|url| checked_public_url(settings::PUBLIC_URL.key, url))
+            .transpose()?;
         let max_message_bytes = size(top.number(&settings::MAX_MESSAGE_BYTES)?, &settings::MAX_MESSAGE_BYTES);
         let max_batch_items = size(top.number(&settings::MAX_BATCH_ITEMS)?, &settings::MAX_BATCH_ITEMS);
         let max_batch_bytes = size(top.number(&settings::MAX_BATCH_BYTES)?, &settings::MAX_BATCH_BYTES);
@@ -74,7 +77,10 @@ impl Config {
         let mut storage = Reader::new("storage", top.table("storage")?);
         let container = storage.text(&settings::CONTAINER)?.unwrap_or("oncebus").to_owned();
         if !is_container_name(&container) {
-            return Err(ConfigError::new("storage.container", format!("expected {}, found {container:?}", expected(&settings::CONTAINER))));
+            return Err(ConfigError::new(
+                "storage.container",
+                format!("expected {}, found {container:?}", expected(&settings::CONTAINER)),
+            ));
         }
         storage.finish()?;
 
@@ -84,7 +90,16 @@ impl Config {
         let twilio_queue = parse_twilio(&mut top, &queues)?;
         let processor_settings = parse_processor(&mut top)?;
         top.finish()?;
-        Ok(Self { public_url, max_message_bytes, max_batch_items, max_batch_bytes, container, queues, twilio_queue, processor_settings })
+        Ok(Self {
+            public_url,
+            max_message_bytes,
+            max_batch_items,
+            max_batch_bytes,
+            container,
+            queues,
+            twilio_queue,
+            processor_settings,
+        })
     }
 
     /// The same configuration with another public URL, where the variable `public_url` gives one.
@@ -141,7 +156,10 @@ fn parse_twilio(top: &mut Reader<'_>, queues: &BTreeMap<String, QueueConfig>) ->
     let mut twilio = Reader::new("webhooks.twilio", webhooks.table("twilio")?);
     let queue = twilio.text(&settings::TWILIO_QUEUE)?.map(str::to_owned);
     if let Some(queue) = queue.as_deref().filter(|queue| !queues.contains_key(*queue)) {
-        return Err(ConfigError::new("webhooks.twilio.queue", format!("expected the name of a configured queue, found {queue:?}")));
+        return Err(ConfigError::new(
+            "webhooks.twilio.queue",
+            format!("expected the name of a configured queue, found {queue:?}"),
+        ));
     }
     twilio.finish()?;
     webhooks.finish()?;
@@ -167,7 +185,9 @@ fn size(given: Option<u64>, setting: &settings::Setting) -> usize {
 fn checked_public_url(key: &str, url: &str) -> Result<String, ConfigError> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     match rest {
-        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#', ' ']) => Ok(url.trim_end_matches('/').to_owned()),
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#', ' ']) => {
+            Ok(url.trim_end_matches('/').to_owned())
+        }
         _ => Err(ConfigError::new(key, format!("expected {}, found {url:?}", expected(&settings::PUBLIC_URL)))),
     }
 }
@@ -218,12 +238,30 @@ mod tests {
             ("", "configuration: oncebus_config: expected the configuration document, found nothing"),
             ("queues = 3", "configuration: queues: expected a table"),
             ("x = 1\n[queues.a]", "configuration: x: no such setting; docs/CONFIGURATION.md lists all of them"),
-            ("[queues.a]\nbatch = 0", "configuration: queues.a.batch: expected a whole number from 1 to 256 (messages), found 0"),
-            ("[defaults]\nbatch = 'x'\n[queues.a]", "configuration: defaults.batch: expected a whole number from 1 to 256 (messages), found \"x\""),
-            ("[queues.a]\nbatches = 1", "configuration: queues.a.batches: no such setting; docs/CONFIGURATION.md lists all of them"),
-            ("[queues.a]\n[webhooks.twilio]\nqueue = 'b'", "configuration: webhooks.twilio.queue: expected the name of a configured queue, found \"b\""),
-            ("[storage]\ncontainer = 'A'\n[queues.a]", "configuration: storage.container: expected 3 to 63 characters out of a-z, 0-9 and single hyphens, found \"A\""),
-            ("public_url = 'example.com'\n[queues.a]", "configuration: public_url: expected an http:// or https:// URL without a query, found \"example.com\""),
+            (
+                "[queues.a]\nbatch = 0",
+                "configuration: queues.a.batch: expected a whole number from 1 to 256 (messages), found 0",
+            ),
+            (
+                "[defaults]\nbatch = 'x'\n[queues.a]",
+                "configuration: defaults.batch: expected a whole number from 1 to 256 (messages), found \"x\"",
+            ),
+            (
+                "[queues.a]\nbatches = 1",
+                "configuration: queues.a.batches: no such setting; docs/CONFIGURATION.md lists all of them",
+            ),
+            (
+                "[queues.a]\n[webhooks.twilio]\nqueue = 'b'",
+                "configuration: webhooks.twilio.queue: expected the name of a configured queue, found \"b\"",
+            ),
+            (
+                "[storage]\ncontainer = 'A'\n[queues.a]",
+                "configuration: storage.container: expected 3 to 63 characters out of a-z, 0-9 and single hyphens, found \"A\"",
+            ),
+            (
+                "public_url = 'example.com'\n[queues.a]",
+                "configuration: public_url: expected an http:// or https:// URL without a query, found \"example.com\"",
+            ),
             ("storage = {}", "configuration: queues: expected at least one queue, as in [queues.orders]"),
         ] {
             assert_eq!(error(document), expected, "{document}");

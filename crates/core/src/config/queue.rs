@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::ConfigError;
 use super::reader::{Reader, default_number, expected, seconds};
 use super::settings::{self, Setting};
-use super::ConfigError;
 
 /// How long a delivery may take from the moment the broker locks it to its claim, before the broker's lock is
 /// renewed first. A decision, not a measurement: ten times the slowest round trip we expect.
-pub const RECEIVE_TO_CLAIM: Duration = Duration::from_secs(10);
+pub(super) const RECEIVE_TO_CLAIM: Duration = Duration::from_secs(10);
 
 /// One queue.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +76,11 @@ impl QueueConfig {
         if self.claim_margin * 2 > self.claim_ttl {
             return Err(ConfigError::new(
                 format!("queues.{}.claim_margin_seconds", self.name),
-                format!("expected at most half of claim_ttl_seconds ({}), found {}", self.claim_ttl.as_secs(), self.claim_margin.as_secs()),
+                format!(
+                    "expected at most half of claim_ttl_seconds ({}), found {}",
+                    self.claim_ttl.as_secs(),
+                    self.claim_margin.as_secs()
+                ),
             ));
         }
         if self.lock_duration * self.max_delivery_count < self.max_execution * 2 {
@@ -95,7 +99,10 @@ impl QueueConfig {
 }
 
 /// All queues of the document; `[defaults]` stands in for what a queue leaves out.
-pub(super) fn parse_all(queues: Option<&Map<String, Value>>, defaults: Option<&Map<String, Value>>) -> Result<BTreeMap<String, QueueConfig>, ConfigError> {
+pub(super) fn parse_all(
+    queues: Option<&Map<String, Value>>,
+    defaults: Option<&Map<String, Value>>,
+) -> Result<BTreeMap<String, QueueConfig>, ConfigError> {
     let mut parsed = BTreeMap::new();
     for (name, value) in queues.into_iter().flatten() {
         let Value::Object(table) = value else {
@@ -109,9 +116,16 @@ pub(super) fn parse_all(queues: Option<&Map<String, Value>>, defaults: Option<&M
     Ok(parsed)
 }
 
-fn parse_one(name: &str, table: &Map<String, Value>, defaults: Option<&Map<String, Value>>) -> Result<QueueConfig, ConfigError> {
+fn parse_one(
+    name: &str,
+    table: &Map<String, Value>,
+    defaults: Option<&Map<String, Value>>,
+) -> Result<QueueConfig, ConfigError> {
     if !is_name(name) {
-        return Err(ConfigError::new(format!("queues.{name}"), format!("expected {} as the name of a queue", expected(&settings::GROUP))));
+        return Err(ConfigError::new(
+            format!("queues.{name}"),
+            format!("expected {} as the name of a queue", expected(&settings::GROUP)),
+        ));
     }
     let mut own = Reader::new(format!("queues.{name}"), Some(table));
     let mut common = Reader::new("defaults", defaults);
@@ -157,7 +171,10 @@ fn named(own: &mut Reader<'_>, setting: &Setting, fallback: &str) -> Result<Stri
     if is_name(given) {
         Ok(given.to_owned())
     } else {
-        Err(ConfigError::new(setting.place.path(setting.key), format!("expected {}, found {given:?}", expected(setting))))
+        Err(ConfigError::new(
+            setting.place.path(setting.key),
+            format!("expected {}, found {given:?}", expected(setting)),
+        ))
     }
 }
 

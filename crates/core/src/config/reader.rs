@@ -61,7 +61,9 @@ impl<'a> Reader<'a> {
         match self.take(setting.key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(ConfigError::new(self.name(setting.key), format!("expected {}, found {other}", expected(setting)))),
+            Some(other) => {
+                Err(ConfigError::new(self.name(setting.key), format!("expected {}, found {other}", expected(setting))))
+            }
         }
     }
 
@@ -69,7 +71,9 @@ impl<'a> Reader<'a> {
     pub(super) fn finish(self) -> Result<(), ConfigError> {
         let unknown = self.table.into_iter().flat_map(Map::keys).find(|key| !self.read.contains(key.as_str()));
         match unknown {
-            Some(key) => Err(ConfigError::new(self.name(key), "no such setting; docs/CONFIGURATION.md lists all of them")),
+            Some(key) => {
+                Err(ConfigError::new(self.name(key), "no such setting; docs/CONFIGURATION.md lists all of them"))
+            }
             None => Ok(()),
         }
     }

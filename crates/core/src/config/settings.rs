@@ -71,15 +71,35 @@ pub struct Setting {
     pub about: &'static str,
 }
 
-const fn number(place: Place, key: &'static str, unit: &'static str, default: u64, min: u64, max: u64, about: &'static str) -> Setting {
+const fn number(
+    place: Place,
+    key: &'static str,
+    unit: &'static str,
+    default: u64,
+    min: u64,
+    max: u64,
+    about: &'static str,
+) -> Setting {
     Setting { place, key, kind: Kind::Number { unit, default, min, max }, secret: false, about }
 }
 
-const fn text(place: Place, key: &'static str, expected: &'static str, default: &'static str, about: &'static str) -> Setting {
+const fn text(
+    place: Place,
+    key: &'static str,
+    expected: &'static str,
+    default: &'static str,
+    about: &'static str,
+) -> Setting {
     Setting { place, key, kind: Kind::Text { expected, default }, secret: false, about }
 }
 
-const fn variable(key: &'static str, expected: &'static str, default: &'static str, secret: bool, about: &'static str) -> Setting {
+const fn variable(
+    key: &'static str,
+    expected: &'static str,
+    default: &'static str,
+    secret: bool,
+    about: &'static str,
+) -> Setting {
     Setting { place: Place::Variable, key, kind: Kind::Text { expected, default }, secret, about }
 }
 
@@ -102,8 +122,15 @@ pub const MAX_MESSAGE_BYTES: Setting = number(
     "The most that body and properties of a message, or of one Service Bus batch, may come to. Service Bus takes 256 KB in Basic and Standard, 1 MB in Premium.",
 );
 /// `max_batch_items`.
-pub const MAX_BATCH_ITEMS: Setting =
-    number(Place::Document, "max_batch_items", "items", 10_000, 1, 100_000, "The most items that one request to `/batch` may carry.");
+pub const MAX_BATCH_ITEMS: Setting = number(
+    Place::Document,
+    "max_batch_items",
+    "items",
+    10_000,
+    1,
+    100_000,
+    "The most items that one request to `/batch` may carry.",
+);
 /// `max_batch_bytes`.
 pub const MAX_BATCH_BYTES: Setting = number(
     Place::Document,
@@ -149,8 +176,15 @@ pub const LOCK_DURATION: Setting = number(
     "The queue's LockDuration, as Service Bus has it (`oncebus doctor` compares). The broker's answers do not say it.",
 );
 /// `queues.NAME.max_delivery_count`.
-pub const MAX_DELIVERY_COUNT: Setting =
-    number(Place::Queue, "max_delivery_count", "deliveries", 10, 2, 2_000, "The queue's MaxDeliveryCount, as Service Bus has it.");
+pub const MAX_DELIVERY_COUNT: Setting = number(
+    Place::Queue,
+    "max_delivery_count",
+    "deliveries",
+    10,
+    2,
+    2_000,
+    "The queue's MaxDeliveryCount, as Service Bus has it.",
+);
 /// `queues.NAME.claim_ttl_seconds`.
 pub const CLAIM_TTL: Setting = number(
     Place::Queue,
@@ -182,8 +216,15 @@ pub const MAX_ATTEMPTS: Setting = number(
     "Handled failures and takeovers of dead instances since the last checkpoint, after which a message is parked.",
 );
 /// `queues.NAME.retry_base_seconds`.
-pub const RETRY_BASE: Setting =
-    number(Place::Queue, "retry_base_seconds", "s", 2, 1, 3_600, "The first retry comes within this time, each further one within twice the time before (full jitter).");
+pub const RETRY_BASE: Setting = number(
+    Place::Queue,
+    "retry_base_seconds",
+    "s",
+    2,
+    1,
+    3_600,
+    "The first retry comes within this time, each further one within twice the time before (full jitter).",
+);
 /// `queues.NAME.retry_cap_seconds`.
 pub const RETRY_CAP: Setting = number(Place::Queue, "retry_cap_seconds", "s", 300, 1, 86_400, "No retry waits longer.");
 /// `queues.NAME.max_execution_seconds`.
@@ -197,14 +238,33 @@ pub const MAX_EXECUTION: Setting = number(
     "How long the steps of one message may take together, over all its runs; then it is retried with the reason `execution-timeout`. Twice this must fit into max_delivery_count × lock_duration_seconds.",
 );
 /// `queues.NAME.batch`.
-pub const BATCH: Setting =
-    number(Place::Queue, "batch", "messages", 32, 1, 256, "The most messages given to the processor in one call. `?batch=` of a run beats it.");
+pub const BATCH: Setting = number(
+    Place::Queue,
+    "batch",
+    "messages",
+    32,
+    1,
+    256,
+    "The most messages given to the processor in one call. `?batch=` of a run beats it.",
+);
 /// `queues.NAME.gather_milliseconds`.
-pub const GATHER: Setting =
-    number(Place::Queue, "gather_milliseconds", "ms", 50, 0, 5_000, "How long after its first message a batch waits for more.");
+pub const GATHER: Setting = number(
+    Place::Queue,
+    "gather_milliseconds",
+    "ms",
+    50,
+    0,
+    5_000,
+    "How long after its first message a batch waits for more.",
+);
 /// `webhooks.twilio.queue`.
-pub const TWILIO_QUEUE: Setting =
-    text(Place::Twilio, "queue", "the name of a configured queue", "none: `/webhooks/twilio` answers 404", "Where Twilio's messages go.");
+pub const TWILIO_QUEUE: Setting = text(
+    Place::Twilio,
+    "queue",
+    "the name of a configured queue",
+    "none: `/webhooks/twilio` answers 404",
+    "Where Twilio's messages go.",
+);
 
 /// The variable `oncebus_config`.
 pub const CONFIG_VARIABLE: Setting = variable(
@@ -215,8 +275,13 @@ pub const CONFIG_VARIABLE: Setting = variable(
     "`oncebus up` reads `oncebus.toml` and passes it on as JSON in one line.",
 );
 /// The variable `public_url`.
-pub const PUBLIC_URL_VARIABLE: Setting =
-    variable("public_url", "a URL", "the document's `public_url`", false, "Beats the document, so that one document serves several places.");
+pub const PUBLIC_URL_VARIABLE: Setting = variable(
+    "public_url",
+    "a URL",
+    "the document's `public_url`",
+    false,
+    "Beats the document, so that one document serves several places.",
+);
 /// The variable `servicebus_send`.
 pub const SERVICEBUS_SEND: Setting = variable(
     "servicebus_send",
@@ -226,8 +291,13 @@ pub const SERVICEBUS_SEND: Setting = variable(
     "Given to ingest, and to the queue handler for retries and poison copies.",
 );
 /// The variable `servicebus_listen`.
-pub const SERVICEBUS_LISTEN: Setting =
-    variable("servicebus_listen", "a Service Bus connection string with the right Listen", "required", true, "Given to the queue handler.");
+pub const SERVICEBUS_LISTEN: Setting = variable(
+    "servicebus_listen",
+    "a Service Bus connection string with the right Listen",
+    "required",
+    true,
+    "Given to the queue handler.",
+);
 /// The variable `servicebus_origin`.
 pub const SERVICEBUS_ORIGIN: Setting = variable(
     "servicebus_origin",
@@ -248,8 +318,13 @@ pub const STORAGE: Setting = variable(
 pub const STORAGE_ORIGIN: Setting =
     variable("storage_origin", "scheme, host and port of Blob Storage", "required", false, "As `servicebus_origin`.");
 /// The variable `run_token`.
-pub const RUN_TOKEN: Setting =
-    variable("run_token", "at least 16 characters", "required", true, "The bearer secret of `/internal/queues/{queue}/run`.");
+pub const RUN_TOKEN: Setting = variable(
+    "run_token",
+    "at least 16 characters",
+    "required",
+    true,
+    "The bearer secret of `/internal/queues/{queue}/run`.",
+);
 /// The variable `twilio_auth_token`.
 pub const TWILIO_AUTH_TOKEN: Setting = variable(
     "twilio_auth_token",
@@ -324,7 +399,11 @@ mod tests {
     fn no_setting_is_listed_twice() {
         let mut seen = std::collections::BTreeSet::new();
         for setting in SETTINGS {
-            assert!(seen.insert((setting.place.path(setting.key), setting.place == Place::Variable)), "{}", setting.key);
+            assert!(
+                seen.insert((setting.place.path(setting.key), setting.place == Place::Variable)),
+                "{}",
+                setting.key
+            );
         }
     }
 
