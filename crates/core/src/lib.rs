@@ -5,6 +5,9 @@
 //! `oncebus-runtime` to perform. So every rule can be tested by handing it a story, and every story can be told again.
 
 pub mod config;
+pub mod id;
 pub mod message;
+pub mod record;
+pub mod retry;
 pub mod secret;
 pub mod time;

@@ -1,0 +1,258 @@
+//! The record as blob metadata: names that are plain identifiers, values that are printable ASCII.
+//!
+//! | name | what | form |
+//! |---|---|---|
+//! | `v` | format version | `1` |
+//! | `st` | state | `p`, `r`, `d`, `x` |
+//! | `ep` | epoch | decimal |
+//! | `own` | the run that wrote | hex |
+//! | `at` | mark of the write | text |
+//! | `ttl` | seconds that a claim holds | decimal |
+//! | `n` | failures and takeovers since the last checkpoint | decimal |
+//! | `ph` | payload SHA-256 | hex |
+//! | `sp` | checkpoints stored so far | decimal, absent for 0 |
+//! | `cp` | the last checkpoint | base64 |
+//! | `ex` | milliseconds that the processor took so far | decimal, absent for 0 |
+//! | `rs` | result or last error | percent-encoded, cut at 768 |
+//! | `nb` | not before, in seconds after `Last-Modified` | decimal |
+//! | `pc` | the poison copy is made | `1` |
+//! | `id` | logical id | percent-encoded, cut at 1,024 |
+//!
+//! Blob Storage takes 8 KB of metadata in all; with a checkpoint of 4,096 bytes (5,464 in base64) the rest has room.
+//! Unknown names are ignored, so that a newer version may add some; an unknown `v` is refused.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use super::{Record, State};
+use crate::id::Mark;
+use crate::time::whole_seconds_up;
+
+const VERSION: &str = "1";
+const MAX_ID: usize = 1_024;
+const MAX_ENCODED_RESULT: usize = 768;
+
+/// Printable ASCII stays as it is, but for the escape itself; a header loses white space at its ends.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b' ');
+
+/// Metadata that is no record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// A name that must be there is not.
+    #[error("the record has no `{0}`")]
+    Missing(&'static str),
+    /// A value that cannot be read.
+    #[error("the record's `{0}` cannot be read")]
+    Malformed(&'static str),
+    /// Written by a version that we don't know.
+    #[error("the record has the unknown version {0:?}")]
+    Version(String),
+}
+
+impl Record {
+    /// The record as metadata.
+    #[must_use]
+    pub fn to_metadata(&self) -> Vec<(&'static str, String)> {
+        let state = match self.state {
+            State::Processing => "p",
+            State::Released => "r",
+            State::Done => "d",
+            State::Parked => "x",
+        };
+        let mut pairs = vec![
+            ("v", VERSION.to_owned()),
+            ("st", state.to_owned()),
+            ("ep", self.epoch.to_string()),
+            ("own", self.owner.clone()),
+            ("at", self.mark.to_string()),
+            ("ttl", self.ttl.as_secs().to_string()),
+            ("n", self.failures.to_string()),
+            ("ph", self.payload.clone()),
+            ("id", escape(&self.id, MAX_ID)),
+        ];
+        if self.step > 0 {
+            pairs.push(("sp", self.step.to_string()));
+        }
+        if let Some(checkpoint) = &self.checkpoint {
+            pairs.push(("cp", STANDARD.encode(checkpoint)));
+        }
+        if !self.executed.is_zero() {
+            pairs.push(("ex", self.executed.as_millis().to_string()));
+        }
+        if let Some(result) = &self.result {
+            pairs.push(("rs", escape(result, MAX_ENCODED_RESULT)));
+        }
+        if let Some(not_before) = self.not_before {
+            pairs.push(("nb", whole_seconds_up(not_before).to_string()));
+        }
+        if self.copied {
+            pairs.push(("pc", "1".to_owned()));
+        }
+        pairs
+    }
+
+    /// The record out of metadata with lower-case names.
+    ///
+    /// # Errors
+    /// [`RecordError`] names the first thing that is missing or unreadable.
+    pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Self, RecordError> {
+        let optional = |name: &'static str| metadata.get(name).map(String::as_str);
+        let required = |name: &'static str| optional(name).ok_or(RecordError::Missing(name));
+        match required("v")? {
+            VERSION => {}
+            other => return Err(RecordError::Version(other.to_owned())),
+        }
+        let state = match required("st")? {
+            "p" => State::Processing,
+            "r" => State::Released,
+            "d" => State::Done,
+            "x" => State::Parked,
+            _ => return Err(RecordError::Malformed("st")),
+        };
+        let whole = |name: &'static str| -> Result<Option<u64>, RecordError> {
+            optional(name).map(|text| text.parse().map_err(|_| RecordError::Malformed(name))).transpose()
+        };
+        let count = |name: &'static str| -> Result<u32, RecordError> {
+            u32::try_from(whole(name)?.unwrap_or(0)).map_err(|_| RecordError::Malformed(name))
+        };
+        let checkpoint = optional("cp").map(|text| STANDARD.decode(text).map_err(|_| RecordError::Malformed("cp")));
+        required("n")?;
+        Ok(Self {
+            state,
+            epoch: whole("ep")?.ok_or(RecordError::Missing("ep"))?,
+            owner: required("own")?.to_owned(),
+            mark: Mark::parse(required("at")?),
+            ttl: Duration::from_secs(whole("ttl")?.ok_or(RecordError::Missing("ttl"))?),
+            failures: count("n")?,
+            payload: required("ph")?.to_owned(),
+            step: count("sp")?,
+            checkpoint: checkpoint.transpose()?,
+            executed: Duration::from_millis(whole("ex")?.unwrap_or(0)),
+            result: optional("rs").map(unescape),
+            not_before: whole("nb")?.map(Duration::from_secs),
+            copied: optional("pc") == Some("1"),
+            id: unescape(required("id")?),
+        })
+    }
+}
+
+/// Percent-encodes, and cuts at `limit` without leaving half an escape.
+fn escape(text: &str, limit: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    for piece in utf8_percent_encode(text, ESCAPED).flat_map(split_pieces) {
+        if out.len() + piece.len() > limit {
+            break;
+        }
+        out.push_str(piece);
+    }
+    out
+}
+
+/// The encoder yields escapes one by one and plain stretches whole; a stretch may be cut anywhere.
+fn split_pieces(piece: &str) -> impl Iterator<Item = &str> {
+    let whole = piece.starts_with('%');
+    let parts = if whole { 1 } else { piece.len() };
+    (0..parts).filter_map(move |at| if whole { Some(piece) } else { piece.get(at..=at) })
+}
+
+/// A cut may have split a character: what is left of it is shown as a replacement character.
+fn unescape(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn arbitrary() -> impl Strategy<Value = Record> {
+        let states =
+            prop_oneof![Just(State::Processing), Just(State::Released), Just(State::Done), Just(State::Parked)];
+        let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), 0..100_000u64, 0..1_000_000u64);
+        let texts = ("[0-9a-f]{32}", "[0-9a-f-]{1,40}", "[0-9a-f]{64}", "\\PC{0,100}");
+        let optional = (
+            proptest::option::of(proptest::collection::vec(any::<u8>(), 0..600)),
+            proptest::option::of("\\PC{0,100}"),
+            proptest::option::of(0..90_000u64),
+            any::<bool>(),
+        );
+        (states, numbers, texts, optional).prop_map(|(state, numbers, texts, optional)| Record {
+            state,
+            epoch: numbers.0,
+            failures: numbers.1,
+            step: numbers.2,
+            ttl: Duration::from_secs(numbers.3),
+            executed: Duration::from_millis(numbers.4),
+            owner: texts.0,
+            mark: Mark::parse(&texts.1),
+            payload: texts.2,
+            id: texts.3,
+            checkpoint: optional.0,
+            result: optional.1,
+            not_before: optional.2.map(Duration::from_secs),
+            copied: optional.3,
+        })
+    }
+
+    fn map(record: &Record) -> BTreeMap<String, String> {
+        record.to_metadata().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(record in arbitrary()) {
+            let metadata = map(&record);
+            prop_assert!(metadata.values().all(|value| value.bytes().all(|byte| (0x21..0x7f).contains(&byte))));
+            let read = Record::from_metadata(&metadata).unwrap();
+            // Long texts are cut; these are short enough unless escapes made them long.
+            prop_assume!(metadata.get("rs").is_none_or(|text| text.len() < MAX_ENCODED_RESULT - 12));
+            prop_assume!(metadata["id"].len() < MAX_ID - 12);
+            prop_assert_eq!(read, record);
+        }
+
+        #[test]
+        fn no_metadata_makes_the_reader_panic(
+            pairs in proptest::collection::btree_map("(v|st|ep|own|at|ttl|n|ph|sp|cp|ex|rs|nb|pc|id)", "(1|p|%|\\PC{0,20})", 0..15)
+        ) {
+            let _ = Record::from_metadata(&pairs);
+        }
+    }
+
+    #[test]
+    fn the_largest_record_fits_into_eight_kilobytes() {
+        let author = super::super::Author { owner: "f".repeat(32), mark: Mark::parse(&"f".repeat(53)) };
+        let record = Record::first(&"ä".repeat(600), &"f".repeat(64), Duration::from_secs(290), author.clone())
+            .checkpoint(vec![0xff; super::super::MAX_CHECKPOINT], Duration::from_secs(86_400), author.clone())
+            .park("ü".repeat(600), author.clone())
+            .copied(author);
+        let size: usize = record.to_metadata().iter().map(|(name, value)| name.len() + value.len()).sum();
+        assert!(size < 8_000, "{size}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let author = super::super::Author { owner: "o".into(), mark: Mark::parse("m") };
+        let good = map(&Record::first("id", "hash", Duration::from_secs(45), author));
+        let with = |name: &str, value: Option<&str>| {
+            let mut metadata = good.clone();
+            match value {
+                Some(value) => metadata.insert(name.to_owned(), value.to_owned()),
+                None => metadata.remove(name),
+            };
+            Record::from_metadata(&metadata).unwrap_err()
+        };
+        for name in ["v", "st", "ep", "own", "at", "ttl", "n", "ph", "id"] {
+            assert_eq!(with(name, None), RecordError::Missing(name));
+        }
+        assert_eq!(with("v", Some("2")), RecordError::Version("2".into()));
+        assert_eq!(with("st", Some("q")), RecordError::Malformed("st"));
+        assert_eq!(with("ep", Some("-1")), RecordError::Malformed("ep"));
+        assert_eq!(with("n", Some("4294967296")), RecordError::Malformed("n"));
+        assert_eq!(with("cp", Some("?")), RecordError::Malformed("cp"));
+    }
+}

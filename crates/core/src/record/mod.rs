@@ -1,0 +1,340 @@
+//! The record: lock, checkpoint and memory of one message, in the metadata of one empty blob.
+//!
+//! # Vocabulary
+//!
+//! * **Claim**: a record in state `p` whose time has not run out. Its holder alone may work on the message.
+//! * **Epoch**: counts the claims by different attempts, from 1. It is the fencing token: a store that has seen
+//!   a higher epoch refuses a lower one.
+//! * **Mark** (`at`): a name that only one write has, the same on the retries of that write. After a lost reply
+//!   the author finds out by it whether the write has happened.
+//! * **Lost**: a conditional write was refused, so somebody else has written. Stop, settle nothing.
+//!
+//! # States and writes
+//!
+//! Every change of state is one conditional write: a create under `If-None-Match: *`, or a write of all metadata under `If-Match`
+//! with the ETag that the writer saw last. The methods of [`Record`] make the records that these writes carry:
+//!
+//! | | from → to | method |
+//! |---|---|---|
+//! | T1 | absent → `p`, epoch 1 | [`Record::first`] |
+//! | T5 | `p` expired, or `r` due → `p`, epoch + 1 | [`Record::take_over`] |
+//! | T6 | `p` → `p`, a checkpoint | [`Record::checkpoint`] |
+//! | T7 | `p` → `d` | [`Record::finish`] |
+//! | T8 | `p` → `r`, after a failure or at a deadline | [`Record::release`] |
+//! | T9 | `p` → `x`; `x` → `x` once the poison copy is made | [`Record::park`], [`Record::copied`] |
+//!
+//! T2, the look, is [`finding::examine`]; a redrive by an operator (T10) and the heartbeat that is a T6 without
+//! a checkpoint have their places here when they come.
+//!
+//! # Time
+//!
+//! No client clock decides. A claim has expired when `Date` - `Last-Modified` > ttl + margin, both out of one answer of
+//! the storage server ([`Seen::age`]). Every metadata write moves `Last-Modified`, so every write renews.
+
+mod codec;
+pub mod finding;
+
+use std::time::Duration;
+
+pub use codec::RecordError;
+
+use crate::id::Mark;
+use crate::time::UnixTime;
+
+/// The most bytes of a checkpoint that fit into a record, with everything else of its 8 KB.
+pub const MAX_CHECKPOINT: usize = 4_096;
+
+/// The most bytes of a result or an error that a record keeps.
+pub const MAX_RESULT: usize = 512;
+
+/// Where a record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// `p`: claimed, being worked on.
+    Processing,
+    /// `r`: given back, after a handled failure or at a deadline.
+    Released,
+    /// `d`: finished. Final.
+    Done,
+    /// `x`: given up. Only an operator's redrive leads out.
+    Parked,
+}
+
+impl State {
+    /// The word for it in answers to clients.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Processing => "processing",
+            Self::Released => "released",
+            Self::Done => "done",
+            Self::Parked => "parked",
+        }
+    }
+}
+
+/// One record, as read or to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Where it stands.
+    pub state: State,
+    /// The fencing token, from 1.
+    pub epoch: u64,
+    /// The run that wrote it last.
+    pub owner: String,
+    /// The mark of the write.
+    pub mark: Mark,
+    /// How long a claim holds after `Last-Modified`.
+    pub ttl: Duration,
+    /// Handled failures, and takeovers of claims that expired, since the last checkpoint.
+    pub failures: u32,
+    /// SHA-256 of content type and body ([`crate::id::payload_hash`]).
+    pub payload: String,
+    /// How many checkpoints were stored.
+    pub step: u32,
+    /// The last checkpoint.
+    pub checkpoint: Option<Vec<u8>>,
+    /// How long the calls of the processor have taken together, up to the last write.
+    pub executed: Duration,
+    /// The result, or the last error.
+    pub result: Option<String>,
+    /// Not before so long after `Last-Modified`; only in state `r`.
+    pub not_before: Option<Duration>,
+    /// Whether the copy on the poison queue is made; only in state `x`.
+    pub copied: bool,
+    /// The logical id, cut to what the record holds: for people, not for decisions (the name decides).
+    pub id: String,
+}
+
+/// Whose write it is: the run, and the mark of this write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// The run.
+    pub owner: String,
+    /// A fresh mark.
+    pub mark: Mark,
+}
+
+/// Why a claim is given back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Release {
+    /// A failure that the handler saw: counts.
+    Failure {
+        /// What went wrong.
+        reason: String,
+        /// How long to wait.
+        not_before: Duration,
+    },
+    /// The run ended between two steps: no failure, due at once.
+    Deadline,
+}
+
+impl Record {
+    /// T1: the first claim.
+    #[must_use]
+    pub fn first(id: &str, payload: &str, ttl: Duration, author: Author) -> Self {
+        Self {
+            state: State::Processing,
+            epoch: 1,
+            owner: author.owner,
+            mark: author.mark,
+            ttl,
+            failures: 0,
+            payload: payload.to_owned(),
+            step: 0,
+            checkpoint: None,
+            executed: Duration::ZERO,
+            result: None,
+            not_before: None,
+            copied: false,
+            id: id.to_owned(),
+        }
+    }
+
+    fn by(&self, author: Author) -> Self {
+        Self { owner: author.owner, mark: author.mark, not_before: None, ..self.clone() }
+    }
+
+    /// T5: the next claim. The checkpoint is kept; the takeover of a claim that expired counts as a failure.
+    #[must_use]
+    pub fn take_over(&self, ttl: Duration, author: Author) -> Self {
+        let died = u32::from(self.state == State::Processing);
+        Self {
+            state: State::Processing,
+            epoch: self.epoch.saturating_add(1),
+            ttl,
+            failures: self.failures.saturating_add(died),
+            ..self.by(author)
+        }
+    }
+
+    /// T6: a step is done. Failures start again from zero, since the work has moved on.
+    #[must_use]
+    pub fn checkpoint(&self, checkpoint: Vec<u8>, executed: Duration, author: Author) -> Self {
+        Self {
+            step: self.step.saturating_add(1),
+            checkpoint: Some(checkpoint),
+            executed: self.executed.saturating_add(executed),
+            failures: 0,
+            result: None,
+            ..self.by(author)
+        }
+    }
+
+    /// T7: all steps are done.
+    #[must_use]
+    pub fn finish(&self, result: Option<String>, executed: Duration, author: Author) -> Self {
+        Self {
+            state: State::Done,
+            checkpoint: None,
+            executed: self.executed.saturating_add(executed),
+            result: result.map(cut),
+            ..self.by(author)
+        }
+    }
+
+    /// T8: the claim is given back.
+    #[must_use]
+    pub fn release(&self, release: Release, executed: Duration, author: Author) -> Self {
+        let released =
+            Self { state: State::Released, executed: self.executed.saturating_add(executed), ..self.by(author) };
+        match release {
+            Release::Failure { reason, not_before } => Self {
+                failures: self.failures.saturating_add(1),
+                result: Some(cut(reason)),
+                not_before: Some(not_before),
+                // The next attempt has its own time.
+                executed: Duration::ZERO,
+                ..released
+            },
+            Release::Deadline => released,
+        }
+    }
+
+    /// T9: given up; the copy on the poison queue is still to be made.
+    #[must_use]
+    pub fn park(&self, reason: String, author: Author) -> Self {
+        Self {
+            state: State::Parked,
+            failures: self.failures.saturating_add(1),
+            result: Some(cut(reason)),
+            copied: false,
+            ..self.by(author)
+        }
+    }
+
+    /// T9, second part: the copy on the poison queue is made.
+    #[must_use]
+    pub fn copied(&self, author: Author) -> Self {
+        Self { copied: true, ..self.by(author) }
+    }
+
+    /// Which attempt a claim is: 1 at first.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.failures.saturating_add(1)
+    }
+}
+
+/// The longest beginning of the text that a record keeps.
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_RESULT {
+        let end = (0..=MAX_RESULT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+    }
+    text
+}
+
+/// The version of a blob, as the storage server names it. Cannot be empty: an empty `If-Match` would be no condition
+/// at all.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ETag(String);
+
+impl ETag {
+    /// An ETag as it came in the header; `None` if that was empty.
+    #[must_use]
+    pub fn parse(header: &str) -> Option<Self> {
+        let header = header.trim();
+        (!header.is_empty()).then(|| Self(header.to_owned()))
+    }
+
+    /// As it goes into `If-Match`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A record as a look found it, with the storage server's times out of the same answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The record.
+    pub record: Record,
+    /// Its version, for the next write.
+    pub etag: ETag,
+    /// When it was written last.
+    pub last_modified: UnixTime,
+    /// When the server answered.
+    pub date: UnixTime,
+}
+
+impl Seen {
+    /// How old the record is, by the storage server's clock alone. Resolution 1 s.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.date.since(self.last_modified)
+    }
+
+    /// Until when the claim holds, by the storage server's clock.
+    #[must_use]
+    pub fn claimed_until(&self) -> UnixTime {
+        self.last_modified.plus(self.record.ttl)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn author(n: u64) -> Author {
+        Author { owner: format!("run-{n}"), mark: Mark::parse(&format!("mark-{n}")) }
+    }
+
+    fn first() -> Record {
+        Record::first("id", "hash", Duration::from_secs(45), author(1))
+    }
+
+    #[test]
+    fn a_takeover_raises_the_epoch_keeps_the_checkpoint_and_counts_a_death() {
+        let stepped = first().checkpoint(b"cp".to_vec(), Duration::from_secs(3), author(2));
+        let next = stepped.take_over(Duration::from_secs(45), author(3));
+        assert_eq!((next.epoch, next.failures, next.attempt()), (2, 1, 2));
+        assert_eq!(next.checkpoint.as_deref(), Some(b"cp".as_slice()));
+        assert_eq!((next.step, next.executed), (1, Duration::from_secs(3)));
+        assert_eq!(next.mark, author(3).mark);
+    }
+
+    #[test]
+    fn a_release_at_a_deadline_is_no_failure() {
+        let released = first().release(Release::Deadline, Duration::from_secs(1), author(2));
+        assert_eq!((released.state, released.failures, released.not_before), (State::Released, 0, None));
+        assert_eq!(released.take_over(Duration::from_secs(45), author(3)).failures, 0);
+    }
+
+    #[test]
+    fn a_failure_counts_and_a_checkpoint_forgives() {
+        let failure = Release::Failure { reason: "no".into(), not_before: Duration::from_secs(9) };
+        let released = first().release(failure, Duration::ZERO, author(2));
+        assert_eq!((released.failures, released.not_before), (1, Some(Duration::from_secs(9))));
+        let again = released.take_over(Duration::from_secs(45), author(3));
+        assert_eq!((again.failures, again.not_before), (1, None));
+        assert_eq!(again.checkpoint(vec![], Duration::ZERO, author(4)).failures, 0);
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let parked = first().park("ä".repeat(400), author(2));
+        assert_eq!(parked.result.map(|text| text.len()), Some(512));
+        assert!(ETag::parse("  ").is_none());
+    }
+}
