@@ -9,5 +9,6 @@ pub mod id;
 pub mod message;
 pub mod record;
 pub mod retry;
+pub mod run;
 pub mod secret;
 pub mod time;

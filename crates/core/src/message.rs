@@ -28,6 +28,12 @@ pub mod property {
     pub const DEAD_LETTER_REASON: &str = "DeadLetterReason";
     /// Why a message was parked: a sentence. The broker's own name for it.
     pub const DEAD_LETTER_DESCRIPTION: &str = "DeadLetterErrorDescription";
+
+    /// Whether a property is one of ours, and not the sender's.
+    #[must_use]
+    pub fn is_ours(name: &str) -> bool {
+        name.get(..8).is_some_and(|prefix| prefix.eq_ignore_ascii_case("oncebus-"))
+    }
 }
 
 /// The value of an application property: what REST can carry in a header, a JSON scalar.

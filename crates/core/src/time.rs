@@ -53,3 +53,27 @@ impl Instant {
 pub fn whole_seconds_up(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
+
+/// The time as RFC 3339 in UTC, `2026-11-20T13:00:00Z`. For people and for answers to clients.
+#[must_use]
+pub fn rfc3339(time: UnixTime) -> String {
+    let second = i64::try_from(time.0).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::MAX).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_shown_in_utc_and_no_time_is_too_late_to_show() {
+        assert_eq!(rfc3339(UnixTime(1_795_174_201)), "2026-11-20T11:30:01Z");
+        assert_eq!(rfc3339(UnixTime(u64::MAX)).get(..4), Some("9999"));
+    }
+
+    #[test]
+    fn fractions_of_a_second_are_rounded_up() {
+        assert_eq!(UnixTime(10).plus(Duration::from_millis(1)), UnixTime(11));
+        assert_eq!(whole_seconds_up(Duration::from_secs(2)), 2);
+    }
+}

@@ -1,0 +1,658 @@
+//! One delivery: from the peek-lock to its end.
+//!
+//! A [`Handling`] is told what happened and says what to do next, one command at a time:
+//!
+//! 1. [`Handling::begin`] once, then [`Handling::on_reply`] with the reply to each [`Command`] it asked for;
+//! 2. when it answers [`Next::Ready`], it holds a claim: give it to the processor and pass what came back to
+//!    [`Handling::on_step`];
+//! 3. when it answers [`Next::Wait`], call [`Handling::on_waited`] after that time;
+//! 4. [`Next::Over`] is the end. Nothing is asked for after that.
+//!
+//! **A delivery is completed only when the record is `d`, is `x` with its poison copy made, or after our own copy of it
+//! got its 201.** In every other case it is left alone, and the peek-lock lapses: a later delivery finds the record and goes on
+//! from there. No reply can make it guess: an ambiguous write is looked at ([`super::writing`]).
+
+use std::time::Duration;
+
+use super::copies::{self, Copy, Poison};
+use super::writing::{Resolved, Write};
+use super::{Outcome, Step, Tag, Work};
+use crate::config::QueueConfig;
+use crate::id::{Names, payload_hash, record_name};
+use crate::message::{Delivery, property};
+use crate::record::finding::{Arrival, Finding, examine};
+use crate::record::{Author, ETag, MAX_CHECKPOINT, Record, Release, Seen};
+use crate::retry::full_jitter;
+use crate::time::Instant;
+
+/// What a delivery asks the outside to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Create the record under `If-None-Match: *`.
+    Create(Record),
+    /// Look at the record.
+    Look,
+    /// Write the record under `If-Match`.
+    Write {
+        /// The version that must still be there.
+        etag: ETag,
+        /// What to write.
+        record: Record,
+    },
+    /// Renew the broker's lock.
+    Renew,
+    /// Send a copy.
+    Send(Box<Copy>),
+    /// Complete the delivery.
+    Complete,
+}
+
+/// A command without what it carries, for counting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandKind {
+    /// [`Command::Create`].
+    Create,
+    /// [`Command::Look`].
+    Look,
+    /// [`Command::Write`].
+    Write,
+    /// [`Command::Renew`].
+    Renew,
+    /// [`Command::Send`].
+    Send,
+    /// [`Command::Complete`].
+    Complete,
+}
+
+impl Command {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> CommandKind {
+        match self {
+            Self::Create(_) => CommandKind::Create,
+            Self::Look => CommandKind::Look,
+            Self::Write { .. } => CommandKind::Write,
+            Self::Renew => CommandKind::Renew,
+            Self::Send(_) => CommandKind::Send,
+            Self::Complete => CommandKind::Complete,
+        }
+    }
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The record was created, or written.
+    Stored(ETag),
+    /// A create found the record there (409 or 412).
+    Exists,
+    /// A look found the record.
+    Found(Box<Seen>),
+    /// A look found nothing (404).
+    Missing,
+    /// A conditional write was refused (404 or 412): somebody else has written.
+    Refused,
+    /// The broker did as asked.
+    Settled,
+    /// The broker no longer knows the lock.
+    LockLost,
+    /// It may have happened or not: no answer, or a 5xx.
+    Unknown,
+    /// It certainly has not happened: the service cannot be reached, or turns everybody away.
+    Unavailable(String),
+    /// It certainly has not happened, for a reason of this message's own.
+    Failed(String),
+    /// A credential was refused: it has not happened, and nothing else will.
+    Denied(String),
+}
+
+/// What a delivery wants next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// Perform this, then [`Handling::on_reply`].
+    Do(Command),
+    /// It holds a claim: process it, then [`Handling::on_step`].
+    Ready,
+    /// Another holds it for a moment: [`Handling::on_waited`] after this time.
+    Wait(Duration),
+    /// It is over.
+    Over(Outcome),
+}
+
+/// What a handling needs to know of its surroundings, the same for all deliveries of a run.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The queue's settings.
+    pub queue: &'a QueueConfig,
+    /// Fresh names: marks, ids of copies, draws.
+    pub names: &'a mut Names,
+    /// The monotonic clock.
+    pub now: Instant,
+    /// Whether the run is ending: no further step begins, no waiting.
+    pub ending: bool,
+}
+
+impl Context<'_> {
+    fn author(&mut self) -> Author {
+        Author { owner: self.names.run().to_owned(), mark: self.names.fresh() }
+    }
+}
+
+/// A claim in our hands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// The record as we wrote it last.
+    pub record: Record,
+    /// Its version.
+    pub etag: ETag,
+    /// Before the write that the claim rests on was sent: its time runs from here.
+    pub since: Instant,
+    /// Whether the claim was taken from a holder that died.
+    pub taken_from_dead: bool,
+}
+
+/// Waits between looks at a record that another holds: most holders are done within moments, and then this
+/// delivery is a duplicate that can be completed. After them it is left to lapse. Decided, not measured.
+const LOOK_AGAIN: [Duration; 3] = [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(4)];
+
+/// Codes of what the poison queue gets, as `DeadLetterReason`; the record keeps them in front of the reason.
+const MAX_ATTEMPTS: &str = "max-attempts";
+const REJECTED: &str = "rejected";
+const PAYLOAD_MISMATCH: &str = "payload-mismatch";
+
+/// How often a record may vanish between a refused create and the look after it.
+const MAX_VANISHED: u8 = 2;
+
+#[derive(Debug)]
+enum Stage {
+    New,
+    RenewingFirst,
+    Creating(Write),
+    Looking,
+    TakingOver(Write, bool),
+    Ready,
+    Waiting,
+    Writing(Write, After),
+    Renewing,
+    Sending(AfterCopy),
+    Completing(Outcome),
+    Over,
+}
+
+/// What follows when a write of a held record has landed.
+#[derive(Debug, Clone, PartialEq)]
+enum After {
+    Go,
+    Complete(Outcome),
+    Copy(Box<Copy>, AfterCopy),
+}
+
+/// What follows when a copy got its 201.
+#[derive(Debug, Clone, PartialEq)]
+enum AfterCopy {
+    Complete(Outcome),
+    MarkCopied(Box<Record>, ETag),
+}
+
+/// The handling of one delivery.
+#[derive(Debug)]
+pub struct Handling {
+    delivery: Delivery,
+    id: String,
+    name: String,
+    payload: String,
+    /// The last instant at which its poll was seen pending: the broker locked it no earlier.
+    pending_since: Instant,
+    stage: Stage,
+    held: Option<Held>,
+    vanished: u8,
+    looks: usize,
+}
+
+impl Handling {
+    /// The handling of a delivery of this queue.
+    #[must_use]
+    pub fn new(delivery: Delivery, pending_since: Instant, queue: &QueueConfig) -> Self {
+        let id = delivery.logical_id().to_owned();
+        let name = record_name(&queue.group, &id);
+        let payload = payload_hash(delivery.sent_content_type(), &delivery.body);
+        Self { delivery, id, name, payload, pending_since, stage: Stage::New, held: None, vanished: 0, looks: 0 }
+    }
+
+    /// The delivery.
+    #[must_use]
+    pub const fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    /// The logical id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The name of the record.
+    #[must_use]
+    pub fn record_name(&self) -> &str {
+        &self.name
+    }
+
+    /// The claim, while one is held.
+    #[must_use]
+    pub const fn held(&self) -> Option<&Held> {
+        self.held.as_ref()
+    }
+
+    /// Whether it is on its way to a claim: neither waiting, nor claimed, nor past that.
+    #[must_use]
+    pub const fn is_claiming(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::New | Stage::RenewingFirst | Stage::Creating(_) | Stage::Looking | Stage::TakingOver(..)
+        ) && self.looks == 0
+    }
+
+    /// What the processor is given, while a claim is held.
+    #[must_use]
+    pub fn work(&self, tag: Tag, queue: &str, time_left: Duration) -> Option<Work> {
+        let record = &self.held.as_ref()?.record;
+        let own = self.delivery.properties.iter().filter(|(name, _)| !property::is_ours(name));
+        Some(Work {
+            tag,
+            id: self.id.clone(),
+            queue: queue.to_owned(),
+            key: self.delivery.key().map(str::to_owned),
+            content_type: self.delivery.sent_content_type().map(str::to_owned),
+            body: self.delivery.body.clone(),
+            properties: own.map(|(name, value)| (name.to_owned(), value.to_string())).collect(),
+            enqueued_at: self.delivery.enqueued_at.unwrap_or_default(),
+            delivery_count: self.delivery.delivery_count,
+            attempt: record.attempt(),
+            epoch: record.epoch,
+            step: record.step,
+            checkpoint: record.checkpoint.clone(),
+            time_left,
+        })
+    }
+
+    /// Whether it has killed instances before and must not take others along: from the second takeover on.
+    #[must_use]
+    pub fn runs_alone(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.taken_from_dead && held.record.failures >= 2)
+    }
+
+    /// Begins. A delivery that has aged is renewed at the broker first: its claim must not outlive its peek-lock.
+    pub fn begin(&mut self, context: &mut Context<'_>) -> Next {
+        if context.now.since(self.pending_since) > context.queue.renew_before_claim_after() {
+            self.stage = Stage::RenewingFirst;
+            return Next::Do(Command::Renew);
+        }
+        self.claim(context)
+    }
+
+    /// A twin waited for this one's outcome: look at what it left.
+    pub fn begin_after_twin(&mut self) -> Next {
+        self.look()
+    }
+
+    /// A first delivery writes first (2 storage calls for a message); any other looks first, since a refused
+    /// create costs more than a look.
+    fn claim(&mut self, context: &mut Context<'_>) -> Next {
+        let first = self.delivery.delivery_count <= 1 && self.copy_of_epoch().is_none();
+        if first { self.create(context) } else { self.look() }
+    }
+
+    fn copy_of_epoch(&self) -> Option<u64> {
+        self.delivery.properties.get(property::EPOCH)?.to_string().parse().ok()
+    }
+
+    fn create(&mut self, context: &mut Context<'_>) -> Next {
+        let record = Record::first(&self.id, &self.payload, context.queue.claim_ttl, context.author());
+        self.stage = Stage::Creating(Write::new(record.clone(), None, context.now));
+        Next::Do(Command::Create(record))
+    }
+
+    fn look(&mut self) -> Next {
+        self.stage = Stage::Looking;
+        Next::Do(Command::Look)
+    }
+
+    /// What came of the last command.
+    pub fn on_reply(&mut self, reply: Reply, context: &mut Context<'_>) -> Next {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::RenewingFirst => match reply {
+                Reply::Settled => {
+                    self.pending_since = context.now;
+                    self.claim(context)
+                }
+                other => self.over(give_up(other)),
+            },
+            Stage::Creating(write) => self.on_create(write, reply, context),
+            Stage::Looking => self.on_look(reply, context),
+            Stage::TakingOver(write, died) => self.on_taken_over(write, died, reply, context),
+            Stage::Writing(write, after) => self.on_written(write, after, reply, context),
+            Stage::Renewing => match reply {
+                Reply::Settled => self.ready(),
+                _ => self.over(Outcome::Lost),
+            },
+            Stage::Sending(after) => match (reply, after) {
+                (Reply::Settled, AfterCopy::Complete(outcome)) => self.complete(outcome),
+                (Reply::Settled, AfterCopy::MarkCopied(record, etag)) => {
+                    let record = record.copied(context.author());
+                    let write = Write::new(record, Some(etag), context.now);
+                    self.write(write, After::Complete(Outcome::Parked))
+                }
+                (other, _) => self.over(give_up(other)),
+            },
+            // Whether the broker answered or not, the record is final: what comes back is a duplicate.
+            Stage::Completing(outcome) => self.over(outcome),
+            stage @ (Stage::New | Stage::Ready | Stage::Waiting | Stage::Over) => {
+                self.stage = stage;
+                Next::Over(Outcome::Unsettled("a reply came that nothing had asked for".to_owned()))
+            }
+        }
+    }
+
+    fn on_create(&mut self, mut write: Write, reply: Reply, context: &mut Context<'_>) -> Next {
+        match write.on_reply(reply) {
+            Resolved::Landed(etag) => self.hold(write, etag, false),
+            Resolved::Look => self.resolve(write, Stage::Creating),
+            Resolved::Again => self.rewrite(write, Stage::Creating),
+            Resolved::Theirs(Some(seen)) => self.found(&seen, context),
+            Resolved::Theirs(None) => self.look(),
+            Resolved::GaveUp(outcome) => self.over(outcome),
+        }
+    }
+
+    /// Looks at the record to learn what became of a write; the stage keeps the write meanwhile.
+    fn resolve(&mut self, write: Write, stage: impl FnOnce(Write) -> Stage) -> Next {
+        self.stage = stage(write);
+        Next::Do(Command::Look)
+    }
+
+    fn on_look(&mut self, reply: Reply, context: &mut Context<'_>) -> Next {
+        match reply {
+            Reply::Found(seen) => self.found(&seen, context),
+            Reply::Missing if self.vanished < MAX_VANISHED => {
+                self.vanished += 1;
+                self.create(context)
+            }
+            other => self.over(give_up(other)),
+        }
+    }
+
+    fn found(&mut self, seen: &Seen, context: &mut Context<'_>) -> Next {
+        let arrival = Arrival { payload: &self.payload, copy_of_epoch: self.copy_of_epoch() };
+        match examine(seen, &arrival, context.queue.claim_margin) {
+            Finding::Done | Finding::Parked => self.complete(Outcome::Duplicate),
+            Finding::Busy { until, remaining } => self.busy(
+                Outcome::Busy { until, epoch: seen.record.epoch, owner: seen.record.owner.clone() },
+                remaining,
+                context,
+            ),
+            Finding::TakeOver { died } => {
+                let next = seen.record.take_over(context.queue.claim_ttl, context.author());
+                if next.failures >= context.queue.max_attempts {
+                    return self.park(&next, &seen.etag, MAX_ATTEMPTS, "the instance died", context);
+                }
+                self.stage = Stage::TakingOver(Write::new(next.clone(), Some(seen.etag.clone()), context.now), died);
+                Next::Do(Command::Write { etag: seen.etag.clone(), record: next })
+            }
+            Finding::NotDue { wait } => {
+                let copy = copies::delayed(
+                    &self.delivery,
+                    &self.id,
+                    seen.record.epoch,
+                    wait,
+                    context.queue,
+                    &context.names.fresh(),
+                );
+                self.send(copy, AfterCopy::Complete(Outcome::Deferred))
+            }
+            Finding::ParkedWithoutCopy => self.send_to_poison(&seen.record, &seen.etag, context),
+            Finding::PayloadMismatch => {
+                let poison = Poison {
+                    reason: PAYLOAD_MISMATCH,
+                    description: "another payload under the id of an earlier message",
+                };
+                let copy = copies::poison(
+                    &self.delivery,
+                    &self.id,
+                    seen.record.epoch,
+                    &poison,
+                    context.queue,
+                    &context.names.fresh(),
+                );
+                self.send(copy, AfterCopy::Complete(Outcome::Mismatched))
+            }
+        }
+    }
+
+    /// Another holds the record. Neither abandoned (it would come straight back and burn a delivery) nor completed: waited for
+    /// a moment, else left to lapse; from half of the broker's deliveries on, sent on as a copy for when the claim ends.
+    fn busy(&mut self, outcome: Outcome, remaining: Duration, context: &mut Context<'_>) -> Next {
+        if !context.ending
+            && let Some(wait) = LOOK_AGAIN.get(self.looks)
+        {
+            self.looks += 1;
+            self.stage = Stage::Waiting;
+            return Next::Wait(*wait);
+        }
+        if self.delivery.delivery_count.saturating_mul(2) < context.queue.max_delivery_count {
+            return self.over(outcome);
+        }
+        let Outcome::Busy { epoch, .. } = outcome else { return self.over(outcome) };
+        let copy = copies::delayed(&self.delivery, &self.id, epoch, remaining, context.queue, &context.names.fresh());
+        self.send(copy, AfterCopy::Complete(outcome))
+    }
+
+    /// The wait is over, or the run is ending and cuts it short: look again.
+    pub fn on_waited(&mut self) -> Next {
+        self.look()
+    }
+
+    fn on_taken_over(&mut self, mut write: Write, died: bool, reply: Reply, context: &mut Context<'_>) -> Next {
+        match write.on_reply(reply) {
+            Resolved::Landed(etag) => self.hold(write, etag, died),
+            Resolved::Look => self.resolve(write, |write| Stage::TakingOver(write, died)),
+            Resolved::Again => self.rewrite(write, |write| Stage::TakingOver(write, died)),
+            Resolved::Theirs(Some(seen)) => self.found(&seen, context),
+            // Lost the race: the winner is busy with it.
+            Resolved::Theirs(None) => self.look(),
+            Resolved::GaveUp(outcome) => self.over(outcome),
+        }
+    }
+
+    fn rewrite(&mut self, write: Write, stage: impl FnOnce(Write) -> Stage) -> Next {
+        let command = write.command();
+        self.stage = stage(write);
+        Next::Do(command)
+    }
+
+    fn hold(&mut self, write: Write, etag: ETag, taken_from_dead: bool) -> Next {
+        let (record, since) = write.into_parts();
+        self.held = Some(Held { record, etag, since, taken_from_dead });
+        self.ready()
+    }
+
+    fn ready(&mut self) -> Next {
+        self.stage = Stage::Ready;
+        Next::Ready
+    }
+
+    /// What the processor said of this message, and how long its call took.
+    pub fn on_step(&mut self, step: Step, took: Duration, context: &mut Context<'_>) -> Next {
+        let Some(held) = self.held.clone() else { return self.over(Outcome::Lost) };
+        if context.now >= held.since.plus(context.queue.working_time()) {
+            // The call overran its claim. Another may have begun: nothing it did is settled.
+            return self.over(Outcome::Lost);
+        }
+        match step {
+            Step::Done(result) => {
+                let record = held.record.finish(result, took, context.author());
+                self.write(Write::new(record, Some(held.etag), context.now), After::Complete(Outcome::Done))
+            }
+            Step::More(checkpoint) if checkpoint.len() > MAX_CHECKPOINT => {
+                let reason = format!("checkpoint of {} bytes, at most {MAX_CHECKPOINT} are stored", checkpoint.len());
+                self.reject(&held, &reason, context)
+            }
+            Step::More(checkpoint) => self.on_more(&held, checkpoint, took, context),
+            Step::Retry { reason, after } => self.fail(&held, reason, after, took, context),
+            Step::Reject(reason) => self.reject(&held, &reason, context),
+        }
+    }
+
+    fn on_more(&mut self, held: &Held, checkpoint: Vec<u8>, took: Duration, context: &mut Context<'_>) -> Next {
+        let record = held.record.checkpoint(checkpoint, took, context.author());
+        if record.executed > context.queue.max_execution {
+            let stored = Held { record, ..held.clone() };
+            return self.fail(&stored, "execution-timeout".to_owned(), None, Duration::ZERO, context);
+        }
+        if context.ending {
+            return self.hand_on(&Held { record, ..held.clone() }, Duration::ZERO, context);
+        }
+        self.write(Write::new(record, Some(held.etag.clone()), context.now), After::Go)
+    }
+
+    /// The run ends before this message's next step: give the claim back, send the message on, complete it. So that long
+    /// work burns neither deliveries nor attempts.
+    pub fn on_deadline(&mut self, context: &mut Context<'_>) -> Next {
+        match self.held.clone() {
+            Some(held) => self.hand_on(&held, Duration::ZERO, context),
+            None => self.over(Outcome::Unsettled("the run ended before the claim".to_owned())),
+        }
+    }
+
+    fn hand_on(&mut self, held: &Held, took: Duration, context: &mut Context<'_>) -> Next {
+        let record = held.record.release(Release::Deadline, took, context.author());
+        let copy = copies::delayed(
+            &self.delivery,
+            &self.id,
+            record.epoch,
+            Duration::ZERO,
+            context.queue,
+            &context.names.fresh(),
+        );
+        let after = After::Copy(Box::new(copy), AfterCopy::Complete(Outcome::Released));
+        self.write(Write::new(record, Some(held.etag.clone()), context.now), after)
+    }
+
+    fn fail(
+        &mut self,
+        held: &Held,
+        reason: String,
+        after: Option<Duration>,
+        took: Duration,
+        context: &mut Context<'_>,
+    ) -> Next {
+        let failures = held.record.failures.saturating_add(1);
+        if failures >= context.queue.max_attempts {
+            return self.park(&held.record, &held.etag, MAX_ATTEMPTS, &reason, context);
+        }
+        let draw = context.names.draw();
+        let not_before =
+            after.unwrap_or_else(|| full_jitter(failures, context.queue.retry_base, context.queue.retry_cap, draw));
+        let record = held.record.release(Release::Failure { reason, not_before }, took, context.author());
+        let copy =
+            copies::delayed(&self.delivery, &self.id, record.epoch, not_before, context.queue, &context.names.fresh());
+        let after = After::Copy(Box::new(copy), AfterCopy::Complete(Outcome::Retried));
+        self.write(Write::new(record, Some(held.etag.clone()), context.now), after)
+    }
+
+    fn reject(&mut self, held: &Held, reason: &str, context: &mut Context<'_>) -> Next {
+        self.park(&held.record, &held.etag, REJECTED, reason, context)
+    }
+
+    /// T9: park the record, then copy the message to the poison queue, then mark the copy, then complete.
+    fn park(&mut self, record: &Record, etag: &ETag, code: &str, reason: &str, context: &mut Context<'_>) -> Next {
+        let parked = record.park(format!("{code}: {reason}"), context.author());
+        let copy = self.poison_copy(&parked, context);
+        // The ETag of the parked record is known once the write has landed: `landed` fills it in.
+        let after = After::Copy(Box::new(copy), AfterCopy::MarkCopied(Box::new(parked.clone()), etag.clone()));
+        self.write(Write::new(parked, Some(etag.clone()), context.now), after)
+    }
+
+    fn send_to_poison(&mut self, parked: &Record, etag: &ETag, context: &mut Context<'_>) -> Next {
+        let copy = self.poison_copy(parked, context);
+        self.send(copy, AfterCopy::MarkCopied(Box::new(parked.clone()), etag.clone()))
+    }
+
+    fn poison_copy(&self, parked: &Record, context: &mut Context<'_>) -> Copy {
+        let result = parked.result.as_deref().unwrap_or_default();
+        let (reason, description) = result.split_once(": ").unwrap_or((REJECTED, result));
+        let poison = Poison { reason, description };
+        copies::poison(&self.delivery, &self.id, parked.epoch, &poison, context.queue, &context.names.fresh())
+    }
+
+    fn write(&mut self, write: Write, after: After) -> Next {
+        self.rewrite(write, |write| Stage::Writing(write, after))
+    }
+
+    fn on_written(&mut self, mut write: Write, after: After, reply: Reply, context: &mut Context<'_>) -> Next {
+        match write.on_reply(reply) {
+            Resolved::Landed(etag) => self.landed(write, etag, after, context),
+            Resolved::Look => self.resolve(write, |write| Stage::Writing(write, after)),
+            Resolved::Again => self.rewrite(write, |write| Stage::Writing(write, after)),
+            Resolved::Theirs(_) => match after {
+                // The poison copy is made; whoever wrote meanwhile found `x` and marked it, or redrove it.
+                After::Complete(Outcome::Parked) => self.complete(Outcome::Parked),
+                _ => self.over(Outcome::Lost),
+            },
+            Resolved::GaveUp(outcome) => match after {
+                After::Complete(Outcome::Parked) => self.complete(Outcome::Parked),
+                _ => self.over(outcome),
+            },
+        }
+    }
+
+    fn landed(&mut self, write: Write, etag: ETag, after: After, context: &mut Context<'_>) -> Next {
+        match after {
+            After::Complete(outcome) => self.complete(outcome),
+            After::Copy(copy, AfterCopy::MarkCopied(record, _)) => {
+                self.send(*copy, AfterCopy::MarkCopied(record, etag))
+            }
+            After::Copy(copy, then) => self.send(*copy, then),
+            After::Go => {
+                let was_ambiguous = write.is_ambiguous();
+                let taken_from_dead = self.held.as_ref().is_some_and(|held| held.taken_from_dead);
+                let (record, since) = write.into_parts();
+                if was_ambiguous {
+                    // It landed, at an unknown time: write once more before trusting the claim.
+                    let Author { owner, mark } = context.author();
+                    let record = Record { owner, mark, ..record };
+                    return self.write(Write::new(record, Some(etag), context.now), After::Go);
+                }
+                self.held = Some(Held { record, etag, since, taken_from_dead });
+                self.stage = Stage::Renewing;
+                Next::Do(Command::Renew)
+            }
+        }
+    }
+
+    fn send(&mut self, copy: Copy, after: AfterCopy) -> Next {
+        self.stage = Stage::Sending(after);
+        Next::Do(Command::Send(Box::new(copy)))
+    }
+
+    fn complete(&mut self, outcome: Outcome) -> Next {
+        self.stage = Stage::Completing(outcome);
+        Next::Do(Command::Complete)
+    }
+
+    fn over(&mut self, outcome: Outcome) -> Next {
+        self.stage = Stage::Over;
+        self.held = None;
+        Next::Over(outcome)
+    }
+}
+
+/// The outcome when a command has not happened, or may not have: nothing is settled.
+pub(super) fn give_up(reply: Reply) -> Outcome {
+    match reply {
+        Reply::Denied(why) => Outcome::Denied(why),
+        Reply::LockLost => Outcome::Lost,
+        Reply::Failed(why) | Reply::Unavailable(why) => Outcome::Unsettled(why),
+        Reply::Unknown => Outcome::Unsettled("no answer".to_owned()),
+        other => Outcome::Unsettled(format!("an answer that does not fit: {other:?}")),
+    }
+}

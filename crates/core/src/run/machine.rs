@@ -1,0 +1,405 @@
+//! The machine of a run: which polls, which claims, which call of the processor, and when to end.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::delivery::{CommandKind, Context, Handling, Next};
+use super::summary::Summary;
+use super::{Effect, Event, Note, Outcome, Reply, Service, Step, Tag, Trouble, Work};
+use crate::config::QueueConfig;
+use crate::id::Names;
+use crate::message::Delivery;
+use crate::time::Instant;
+
+/// How long claimed messages wait for the claims of others, before the processor is called without those.
+/// Only a storage that stalls makes anyone wait so long. Decided, not measured.
+const WAIT_FOR_CLAIMS: Duration = Duration::from_secs(1);
+
+/// The longest single poll. Azure's load balancer cuts idle connections after about 4 minutes, samples of Service Bus use
+/// 60 s; a shorter one notices sooner that something between is broken.
+const LONGEST_POLL: Duration = Duration::from_secs(30);
+
+/// One delivery in hand.
+#[derive(Debug)]
+struct Slot {
+    handling: Handling,
+    received: Instant,
+    keyed: bool,
+    /// The command under way, for counting.
+    command: Option<CommandKind>,
+    /// When to look again, while another holds the record.
+    wait_until: Option<Instant>,
+}
+
+/// A run of one queue. See the [module](super) for how to drive it.
+#[derive(Debug)]
+pub struct Run {
+    queue: QueueConfig,
+    batch: usize,
+    names: Names,
+    /// No poll may end after this, and no message waits for another.
+    receive_until: Instant,
+    /// No step begins after this.
+    release_at: Instant,
+    /// Nothing is waited for after this.
+    deadline: Instant,
+    /// The time of the last event: timers up to it have been acted upon.
+    seen: Instant,
+    probing: bool,
+    receiving: bool,
+    polls: usize,
+    /// How many polls to keep going: doubled by each message, halved by each empty answer.
+    window: usize,
+    slots: BTreeMap<Tag, Slot>,
+    next_tag: u64,
+    /// Received, not begun: gathered for a batch.
+    gathered: Vec<Tag>,
+    gather_until: Option<Instant>,
+    /// Claimed, waiting for a call of the processor.
+    ready: VecDeque<Tag>,
+    ready_since: Instant,
+    /// The deliveries of each record in hand, in order: the first works, the others wait for its outcome.
+    same_record: BTreeMap<String, VecDeque<Tag>>,
+    over: bool,
+    summary: Summary,
+}
+
+impl Run {
+    /// A run that ends `length` from now. `batch` bounds a call of the processor; `random` makes its names unique.
+    #[must_use]
+    pub fn new(queue: QueueConfig, batch: usize, length: Duration, now: Instant, random: u128) -> Self {
+        // What is in hand must be settled within the rest: a fifth of the run, between 1 s and 5 s.
+        let rest = (length / 5).clamp(Duration::from_secs(1), Duration::from_secs(5)).min(length);
+        let deadline = now.plus(length);
+        let names = Names::new(random);
+        let summary = Summary { queue: queue.name.clone(), run: names.run().to_owned(), ..Summary::default() };
+        Self {
+            queue,
+            batch: batch.max(1),
+            names,
+            receive_until: Instant(deadline.0.saturating_sub(rest)),
+            release_at: Instant(deadline.0.saturating_sub(rest / 2)),
+            deadline,
+            seen: now,
+            probing: true,
+            receiving: true,
+            polls: 0,
+            window: 1,
+            slots: BTreeMap::new(),
+            next_tag: 0,
+            gathered: Vec::new(),
+            gather_until: None,
+            ready: VecDeque::new(),
+            ready_since: now,
+            same_record: BTreeMap::new(),
+            over: false,
+            summary,
+        }
+    }
+
+    /// The run's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.names.run()
+    }
+
+    /// When the run ends, whatever is still under way.
+    #[must_use]
+    pub const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether nothing is left to do, or no time to do it.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// What it did.
+    #[must_use]
+    pub fn into_summary(self) -> Summary {
+        self.summary
+    }
+
+    /// Begins: with a look whether the storage answers.
+    pub fn start(&mut self) -> Vec<Effect> {
+        vec![Effect::Probe]
+    }
+
+    /// When [`Run::wake`] must be called, if no event comes before.
+    #[must_use]
+    pub fn next_wake(&self) -> Instant {
+        let waits = self.slots.values().filter_map(|slot| slot.wait_until);
+        let claims = (!self.ready.is_empty()).then(|| self.ready_since.plus(WAIT_FOR_CLAIMS));
+        let timers = waits.chain(self.gather_until).chain(claims).chain([self.receive_until, self.release_at]);
+        timers.filter(|timer| *timer > self.seen).min().unwrap_or(self.deadline).min(self.deadline)
+    }
+
+    /// Takes an event.
+    pub fn on(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Probed(result) => self.on_probed(result),
+            Event::Polled { result, pending_since, calls } => self.on_polled(result, pending_since, calls, now),
+            Event::Replied { tag, reply, calls } => self.on_replied(tag, reply, calls, now, &mut effects),
+            Event::Processed { tags, steps, took } => self.on_processed(&tags, steps, took, now, &mut effects),
+        }
+        self.advance(now, &mut effects);
+        effects
+    }
+
+    /// Time has passed.
+    pub fn wake(&mut self, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.advance(now, &mut effects);
+        effects
+    }
+
+    fn on_probed(&mut self, result: Result<(), Trouble>) {
+        self.probing = false;
+        self.summary.calls.look += 1;
+        if let Err(trouble) = result {
+            self.stop_receiving(&trouble);
+        }
+    }
+
+    fn stop_receiving(&mut self, trouble: &Trouble) {
+        self.receiving = false;
+        self.summary.trouble(trouble);
+    }
+
+    fn on_polled(
+        &mut self,
+        result: Result<Option<Box<Delivery>>, Trouble>,
+        pending_since: Instant,
+        calls: u32,
+        now: Instant,
+    ) {
+        self.polls = self.polls.saturating_sub(1);
+        self.summary.calls.receive_empty += u64::from(calls);
+        match result {
+            Ok(Some(delivery)) => {
+                self.window = self.window.saturating_mul(2).min(self.batch);
+                self.receive(*delivery, pending_since, now);
+            }
+            Ok(None) => {
+                self.window = (self.window / 2).max(1);
+                self.summary.backlog = false;
+            }
+            Err(trouble) => self.stop_receiving(&trouble),
+        }
+    }
+
+    fn receive(&mut self, delivery: Delivery, pending_since: Instant, now: Instant) {
+        let keyed = delivery.key().is_some();
+        self.summary.polled(&delivery, keyed);
+        let tag = Tag(self.next_tag);
+        self.next_tag += 1;
+        let handling = Handling::new(delivery, pending_since, &self.queue);
+        let line = self.same_record.entry(handling.record_name().to_owned()).or_default();
+        line.push_back(tag);
+        if line.len() == 1 {
+            self.gathered.push(tag);
+            self.gather_until.get_or_insert(now.plus(self.queue.gather));
+        }
+        self.slots.insert(tag, Slot { handling, received: now, keyed, command: None, wait_until: None });
+    }
+
+    fn on_replied(&mut self, tag: Tag, reply: Reply, calls: u32, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(slot) = self.slots.get_mut(&tag) else { return };
+        let Some(kind) = slot.command.take() else { return };
+        self.summary.called(kind, calls, slot.keyed);
+        // A service that cannot be used for one message cannot be used for the next: each further delivery would
+        // burn one of the broker's.
+        match &reply {
+            Reply::Denied(why) => self.stop_receiving(&Trouble::Denied(kind.service(), why.clone())),
+            Reply::Unavailable(why) => self.stop_receiving(&Trouble::Unavailable(kind.service(), why.clone())),
+            _ => {}
+        }
+        self.step(tag, now, effects, |handling, context| handling.on_reply(reply, context));
+    }
+
+    fn on_processed(
+        &mut self,
+        tags: &[Tag],
+        steps: Vec<Step>,
+        took: Duration,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.summary.processed(steps.len(), took);
+        let wrong = (steps.len() != tags.len()).then(|| Step::Retry {
+            reason: format!("the processor answered {} steps for {} messages", steps.len(), tags.len()),
+            after: None,
+        });
+        let mut steps = steps.into_iter();
+        for tag in tags {
+            let Some(step) = wrong.clone().or_else(|| steps.next()) else { return };
+            self.step(*tag, now, effects, |handling, context| handling.on_step(step, took, context));
+        }
+    }
+
+    /// Lets a handling take one step, and follows what it asks for.
+    fn step(
+        &mut self,
+        tag: Tag,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+        act: impl FnOnce(&mut Handling, &mut Context<'_>) -> Next,
+    ) {
+        let ending = now >= self.receive_until;
+        let Some(slot) = self.slots.get_mut(&tag) else { return };
+        let mut context = Context { queue: &self.queue, names: &mut self.names, now, ending };
+        match act(&mut slot.handling, &mut context) {
+            Next::Do(command) => {
+                slot.command = Some(command.kind());
+                effects.push(Effect::Perform { tag, command });
+            }
+            Next::Ready => {
+                if self.ready.is_empty() {
+                    self.ready_since = now;
+                }
+                self.ready.push_back(tag);
+            }
+            Next::Wait(time) => slot.wait_until = Some(now.plus(time)),
+            Next::Over(outcome) => self.finish(tag, outcome, now, effects),
+        }
+    }
+
+    fn finish(&mut self, tag: Tag, outcome: Outcome, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(slot) = self.slots.remove(&tag) else { return };
+        let note = Note { id: slot.handling.id().to_owned(), outcome };
+        self.summary.count(&note, now.since(slot.received));
+        if note.is_notable() {
+            effects.push(Effect::Note(note));
+        }
+        let name = slot.handling.record_name();
+        let Some(line) = self.same_record.get_mut(name) else { return };
+        line.retain(|waiting| *waiting != tag);
+        match line.front().copied() {
+            Some(twin) => self.step(twin, now, effects, |handling, _| handling.begin_after_twin()),
+            None => {
+                self.same_record.remove(name);
+            }
+        }
+    }
+
+    /// Does whatever has become possible or due.
+    fn advance(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.seen = self.seen.max(now);
+        if self.over {
+            return;
+        }
+        if now >= self.deadline {
+            return self.end(now, effects);
+        }
+        self.look_again(now, effects);
+        self.begin_gathered(now, effects);
+        self.process(now, effects);
+        self.poll(now, effects);
+        self.over = !self.probing && self.polls == 0 && self.slots.is_empty() && !self.may_poll(now);
+    }
+
+    /// The deadline: what is not settled comes back when its peek-lock has lapsed.
+    fn end(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.over = true;
+        self.same_record.clear();
+        for tag in self.slots.keys().copied().collect::<Vec<_>>() {
+            self.finish(tag, Outcome::Unsettled("the run's time was up".to_owned()), now, effects);
+        }
+    }
+
+    fn look_again(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let ending = now >= self.receive_until;
+        let due: Vec<Tag> = self
+            .slots
+            .iter_mut()
+            .filter_map(|(tag, slot)| {
+                slot.wait_until.take_if(|until| ending || *until <= now)?;
+                Some(*tag)
+            })
+            .collect();
+        for tag in due {
+            self.step(tag, now, effects, |handling, _| handling.on_waited());
+        }
+    }
+
+    fn begin_gathered(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let waited = self.gather_until.is_some_and(|until| until <= now);
+        let nothing_more = self.polls == 0 && !self.may_poll(now);
+        if !(waited || nothing_more || self.gathered.len() >= self.batch) {
+            return;
+        }
+        self.gather_until = None;
+        for tag in std::mem::take(&mut self.gathered) {
+            self.step(tag, now, effects, Handling::begin);
+        }
+    }
+
+    fn process(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let claiming = self.slots.values().any(|slot| slot.command.is_some() && slot.handling.is_claiming());
+        let waited = now >= self.ready_since.plus(WAIT_FOR_CLAIMS);
+        if self.ready.is_empty() || (claiming && !waited && self.ready.len() < self.batch) {
+            return;
+        }
+        let tags = self.next_batch();
+        let end_of_time = |slot: &Slot| slot.handling.held().map(|held| held.since.plus(self.queue.working_time()));
+        let claims_end = tags.iter().filter_map(|tag| self.slots.get(tag).and_then(end_of_time)).min();
+        let time_left = claims_end.map_or(Duration::ZERO, |end| now.until(end));
+        if now >= self.release_at || time_left.is_zero() {
+            for tag in tags {
+                self.step(tag, now, effects, Handling::on_deadline);
+            }
+            return;
+        }
+        let work = tags.iter().filter_map(|tag| self.slots.get(tag)?.handling.work(*tag, &self.queue.name, time_left));
+        let work: Vec<Work> = work.collect();
+        if !work.is_empty() {
+            effects.push(Effect::Process(work));
+        }
+    }
+
+    /// Up to a batch of what is ready; a message that has killed instances goes alone.
+    fn next_batch(&mut self) -> Vec<Tag> {
+        let alone = |tag: &Tag| self.slots.get(tag).is_some_and(|slot| slot.handling.runs_alone());
+        let take = match self.ready.iter().position(alone) {
+            Some(0) => 1,
+            Some(first_alone) => first_alone.min(self.batch),
+            None => self.ready.len().min(self.batch),
+        };
+        self.ready.drain(..take).collect()
+    }
+
+    fn may_poll(&self, now: Instant) -> bool {
+        self.receiving && !self.probing && self.poll_seconds(now) > 0
+    }
+
+    /// Whole seconds that a poll begun now may wait.
+    fn poll_seconds(&self, now: Instant) -> u32 {
+        u32::try_from(now.until(self.receive_until).min(LONGEST_POLL).as_secs()).unwrap_or(0)
+    }
+
+    /// Keeps as many polls going as the window says, while there is room for what they bring: one batch in work
+    /// and one being gathered.
+    fn poll(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if !self.may_poll(now) {
+            return;
+        }
+        let room = self.batch.saturating_mul(2).saturating_sub(self.slots.len());
+        while self.polls < self.window.min(room) {
+            self.polls += 1;
+            effects.push(Effect::Poll { timeout_seconds: self.poll_seconds(now) });
+        }
+    }
+}
+
+impl CommandKind {
+    /// Which service it goes to.
+    #[must_use]
+    pub const fn service(self) -> Service {
+        match self {
+            Self::Create | Self::Look | Self::Write => Service::Storage,
+            Self::Renew | Self::Send | Self::Complete => Service::ServiceBus,
+        }
+    }
+}
