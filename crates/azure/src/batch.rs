@@ -150,8 +150,10 @@ fn item(message: &Outgoing) -> Result<Vec<u8>, PushError> {
         user_properties.insert(property::CONTENT_TYPE.to_owned(), Value::from(content_type));
     }
     let broker_properties = BrokerProperties::of(message, TtlForm::TimeSpan)?;
-    // Writing strings and finite numbers to memory does not fail; empty JSON would be refused by the broker.
-    Ok(serde_json::to_vec(&Item { body, broker_properties, user_properties }).unwrap_or_default())
+    #[expect(clippy::expect_used, reason = "strings and finite numbers are JSON")]
+    let json =
+        serde_json::to_vec(&Item { body, broker_properties, user_properties }).expect("strings and finite numbers");
+    Ok(json)
 }
 
 #[cfg(test)]

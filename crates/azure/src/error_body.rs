@@ -21,8 +21,20 @@ pub(crate) fn element(body: &str, name: &str) -> Option<String> {
 ///
 /// The services don't repeat a token in their errors, but proxies and gateways in between print what they were given.
 pub(crate) fn excerpt(text: &str) -> String {
-    let line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let line = line.map(without_signature).collect::<Vec<_>>().join(" ");
+    let mut line = String::new();
+    let mut words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    while let Some(word) = words.next() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        if word.eq_ignore_ascii_case("sharedkey") {
+            // `Authorization: SharedKey account:signature`
+            line.push_str("SharedKey (redacted)");
+            words.next();
+        } else {
+            line.push_str(&without_signature(word));
+        }
+    }
     cut(&line, EXCERPT).to_owned()
 }
 
@@ -34,7 +46,7 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 fn without_signature(word: &str) -> String {
     let lower = word.to_ascii_lowercase();
-    match ["sig=", "sharedaccesskey=", "accountkey=", "sharedkey"].iter().find_map(|mark| lower.find(mark)) {
+    match ["sig=", "sharedaccesskey=", "accountkey="].iter().find_map(|mark| lower.find(mark)) {
         // Offsets carry over: lower-casing ASCII changes no length.
         Some(at) => format!("{}(redacted)", word.get(..at).unwrap_or_default()),
         None => word.to_owned(),
@@ -58,6 +70,7 @@ mod tests {
     fn an_excerpt_is_one_line_without_signatures() {
         let token = "bad token:\r\nSharedAccessSignature sr=x&sig=abc%3D&se=1 (SharedAccessKey=xyz) é";
         assert_eq!(excerpt(token), "bad token: SharedAccessSignature sr=x&(redacted) ((redacted) é");
+        assert_eq!(excerpt("Authorization: SharedKey acc:abc= refused"), "Authorization: SharedKey (redacted) refused");
         assert!(excerpt(&"é".repeat(1000)).len() <= EXCERPT);
     }
 }

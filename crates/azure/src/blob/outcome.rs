@@ -1,5 +1,7 @@
 //! What an answer of the storage service means.
 
+#![expect(clippy::needless_pass_by_value, reason = "an answer is read once: every parse function takes it")]
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

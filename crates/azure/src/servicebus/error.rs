@@ -96,7 +96,7 @@ impl ServiceBusError {
         let status = response.status();
         let body = String::from_utf8_lossy(response.body());
         let detail = element(&body, "Detail").unwrap_or_else(|| body.into_owned());
-        let sub_code = sub_code(&detail);
+        let (sub_code, tracking_id) = (sub_code(&detail), tracking_id(&detail));
         let kind = kind(operation, status, sub_code);
         let text = excerpt(&detail);
         let detail = if text.is_empty() { status.canonical_reason().unwrap_or("no detail").to_owned() } else { text };
@@ -104,7 +104,7 @@ impl ServiceBusError {
             kind,
             status: status.as_u16(),
             sub_code,
-            tracking_id: tracking_id(&detail),
+            tracking_id,
             retry_after: retry_after(response.headers())
                 .or_else(|| (kind == ServiceBusErrorKind::Throttled).then_some(THROTTLED_PAUSE)),
             detail,
