@@ -59,7 +59,7 @@ impl Printed {
         self.0.push(format!("{value:#?}"));
     }
 
-    fn add_error(&mut self, error: &(impl std::error::Error + Debug)) {
+    fn add_error(&mut self, error: &impl std::error::Error) {
         self.add(error);
         self.0.push(error.to_string());
     }
