@@ -1,1 +1,60 @@
-//! Azure Service Bus REST, and the part of Blob Storage that Oncebus uses, in one process.
+//! Azure Service Bus over HTTP, and the part of Blob Storage that Oncebus uses, in one process.
+//!
+//! For tests and local work: queues with peek-lock, delivery counts, dead letters, time to live,
+//! scheduled messages and duplicate detection, spoken to over the REST data plane with SAS tokens; and
+//! block blobs with metadata and conditional writes. Everything can be looked at and made to fail.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), oncebus_emulator::StartError> {
+//! use oncebus_emulator::{Emulator, Options};
+//!
+//! let emulator = Emulator::start(Options {
+//!     queues: vec!["orders".into()],
+//!     containers: vec!["records".to_owned()],
+//!     ..Options::default()
+//! })
+//! .await?;
+//! println!("{}", emulator.service_bus_connection_string());
+//! let admin = emulator.admin();
+//! assert!(admin.messages("orders").is_empty());
+//! emulator.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it is built
+//!
+//! [`broker`] and [`blob`] are machines without I/O, clock or randomness: `now` is handed in, and what
+//! they leave to do — rows to write, receivers to wake — is handed out. Around each stands a shell that
+//! has a mutex, a [`Clock`] and a journal; the HTTP routes only translate. It depends on no other crate
+//! of Oncebus, so that a misreading of the protocol in the client is not mirrored here.
+//!
+//! # What it is not
+//!
+//! No AMQP, no topics, no sessions, no management plane yet; no leases, block lists, append blobs or
+//! tables. It is no place for data that matters, and its admin port asks for no credentials.
+
+mod account;
+mod admin;
+mod auth;
+pub mod blob;
+pub mod broker;
+mod calls;
+mod clock;
+mod emulator;
+mod faults;
+mod http;
+mod ids;
+mod namespace;
+mod store;
+mod time;
+
+pub use admin::{Admin, AdminError, BlobView, EntityView, MessageView, StateView};
+pub use auth::service_bus::{AccessRule, Claim};
+pub use broker::{MessageState, QueueOptions};
+pub use clock::Clock;
+pub use emulator::{Emulator, Options, StartError};
+pub use faults::{Fault, Service};
+pub use ids::{CountingIds, IdSource, RandomIds};
+pub use store::{Store, StoreError};
+pub use time::UnixMillis;

@@ -1,0 +1,67 @@
+//! A running storage account: the blob machine, its clock and its journal.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::blob::{BlobError, BlobStore};
+use crate::clock::Clock;
+use crate::store::{Journal, Row, StoreError};
+use crate::time::UnixMillis;
+
+/// Why an operation gave no answer of its own.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OperationError {
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The blob store and everything that makes it run.
+#[derive(Debug)]
+pub(crate) struct Account {
+    store: Mutex<BlobStore>,
+    clock: Clock,
+    journal: Arc<Journal>,
+}
+
+impl Account {
+    pub(crate) fn new(store: BlobStore, clock: Clock, journal: Arc<Journal>) -> Self {
+        Self { store: Mutex::new(store), clock, journal }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Looks without changing anything.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&BlobStore) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// Runs an operation and waits until it is durable.
+    pub(crate) async fn commit<T>(
+        &self,
+        operation: impl FnOnce(&mut BlobStore, UnixMillis) -> Result<T, BlobError>,
+    ) -> Result<T, OperationError> {
+        let (done, ticket) = {
+            let mut store = self.lock();
+            let done = operation(&mut store, self.clock.now());
+            let rows = store.take_changes().into_iter().map(Row::Blob).collect();
+            (done, self.journal.append(rows))
+        };
+        ticket.written().await?;
+        Ok(done?)
+    }
+
+    /// Runs an operation without waiting for the disk.
+    pub(crate) fn apply<T>(&self, operation: impl FnOnce(&mut BlobStore, UnixMillis) -> T) -> T {
+        let mut store = self.lock();
+        let done = operation(&mut store, self.clock.now());
+        let _ticket = self.journal.append(store.take_changes().into_iter().map(Row::Blob).collect());
+        done
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BlobStore> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,289 @@
+//! Service Bus SAS tokens: `SharedAccessSignature sr=…&sig=…&se=…&skn=…`.
+//!
+//! The scope is read as tolerantly as the live service reads it: any scheme or none, any host and port,
+//! any case, a trailing slash, a query, and anything from the namespace down to the full request URL.
+
+use std::collections::BTreeMap;
+
+use super::{decode, is_signed};
+use crate::time::UnixMillis;
+
+/// What a rule allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Claim {
+    /// Put messages in.
+    Send,
+    /// Receive and settle messages.
+    Listen,
+    /// Make, change and remove entities. Implies the others.
+    Manage,
+}
+
+/// A shared access rule: a name, one or two keys, and what they allow.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessRule {
+    /// The rule's name (`SharedAccessKeyName`).
+    pub name: String,
+    /// The key as text: its bytes are the HMAC key, it is not base64-decoded.
+    pub primary_key: String,
+    /// A second key, for rotation.
+    pub secondary_key: Option<String>,
+    /// What it allows.
+    pub claims: Vec<Claim>,
+}
+
+impl AccessRule {
+    /// A rule with one key.
+    #[must_use]
+    pub fn new(name: &str, key: &str, claims: &[Claim]) -> Self {
+        Self { name: name.to_owned(), primary_key: key.to_owned(), secondary_key: None, claims: claims.to_vec() }
+    }
+
+    fn allows(&self, claim: Claim) -> bool {
+        self.claims.contains(&claim) || self.claims.contains(&Claim::Manage)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &str> {
+        [Some(&self.primary_key), self.secondary_key.as_ref()].into_iter().flatten().map(String::as_str)
+    }
+}
+
+/// The rule that every namespace begins with, under the key that the official emulator has.
+impl Default for AccessRule {
+    fn default() -> Self {
+        Self::new("RootManageSharedAccessKey", "SAS_KEY_VALUE", &[Claim::Manage, Claim::Send, Claim::Listen])
+    }
+}
+
+impl std::fmt::Debug for AccessRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccessRule").field("name", &self.name).field("claims", &self.claims).finish_non_exhaustive()
+    }
+}
+
+/// The rules of a namespace: its own, and those of entities by key.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rules {
+    pub(crate) namespace: Vec<AccessRule>,
+    pub(crate) entities: BTreeMap<String, Vec<AccessRule>>,
+}
+
+/// Why a request is not let in. The words are those of the live service where they are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("MissingToken: The authorization header wasn't found.")]
+    Missing,
+    #[error("MalformedToken: The credentials contained in the authorization header are not in the correct format.")]
+    Malformed,
+    #[error("ExpiredToken: The token is expired.")]
+    Expired,
+    #[error("40103: Invalid authorization token signature")]
+    Signature,
+    #[error("InvalidAudience: The authorization header contains a token that isn't for this resource.")]
+    Scope,
+    #[error("{}", claims_text(*.0))]
+    Claim(Claim),
+}
+
+fn claims_text(claim: Claim) -> &'static str {
+    match claim {
+        Claim::Send => "Send claims required for this operation.",
+        Claim::Listen => "Listen claims required for this operation.",
+        Claim::Manage => "Manage,EntityRead claims required for this operation.",
+    }
+}
+
+impl Rules {
+    /// Whether a request for `path` (decoded, without the query) may use `claim`.
+    pub(crate) fn check(
+        &self,
+        authorization: Option<&str>,
+        path: &str,
+        claim: Claim,
+        now: UnixMillis,
+    ) -> Result<(), Refusal> {
+        let header = authorization.filter(|header| !header.is_empty()).ok_or(Refusal::Missing)?;
+        let token = Token::parse(header).ok_or(Refusal::Malformed)?;
+        let scope = scope_path(token.resource);
+        let rule = self.find(&scope, &token.rule).ok_or(Refusal::Signature)?;
+        if !token.is_signed_by(rule) {
+            return Err(Refusal::Signature);
+        }
+        if token.expires_at_seconds <= now.seconds() {
+            return Err(Refusal::Expired);
+        }
+        if !is_within(&path.trim_matches('/').to_lowercase(), &scope) {
+            return Err(Refusal::Scope);
+        }
+        if rule.allows(claim) { Ok(()) } else { Err(Refusal::Claim(claim)) }
+    }
+
+    /// The rule of this name at the scope or at any of its parents. Namespace rules come last, so that
+    /// an entity's own rule of the same name goes first.
+    fn find(&self, scope: &str, name: &str) -> Option<&AccessRule> {
+        let at_entity = self.entities.iter().filter(|(key, _)| is_within(scope, key)).flat_map(|(_, rules)| rules);
+        at_entity.chain(&self.namespace).find(|rule| rule.name.eq_ignore_ascii_case(name))
+    }
+}
+
+struct Token<'a> {
+    /// As it stands in the token: what was signed.
+    resource: &'a str,
+    expiry: &'a str,
+    expires_at_seconds: i64,
+    signature: String,
+    rule: String,
+}
+
+impl<'a> Token<'a> {
+    /// Reads the fields in any order; unknown ones are ignored.
+    fn parse(header: &'a str) -> Option<Self> {
+        let (scheme, fields) = header.trim().split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("SharedAccessSignature") {
+            return None;
+        }
+        let (mut resource, mut signature, mut expiry, mut rule) = (None, None, None, None);
+        for field in fields.trim().split('&') {
+            let (name, value) = field.split_once('=')?;
+            match name {
+                "sr" => resource = Some(value),
+                "sig" => signature = Some(decode(value)),
+                "se" => expiry = Some(value),
+                "skn" => rule = Some(decode(value)),
+                _ => {}
+            }
+        }
+        let expiry = expiry?;
+        Some(Self {
+            resource: resource?,
+            expiry,
+            expires_at_seconds: expiry.parse().ok()?,
+            signature: signature?,
+            rule: rule?,
+        })
+    }
+
+    fn is_signed_by(&self, rule: &AccessRule) -> bool {
+        let text = format!("{}\n{}", self.resource, self.expiry);
+        // Both keys are always tried: the time taken does not tell which one fits.
+        rule.keys().fold(false, |fits, key| is_signed(key.as_bytes(), &text, &self.signature) | fits)
+    }
+}
+
+/// The path that a resource URI names: scheme, host, port, query and outer slashes gone, lower case.
+fn scope_path(resource: &str) -> String {
+    let uri = decode(resource).to_lowercase();
+    let rest = uri.split_once("://").map_or(uri.as_str(), |(_, rest)| rest);
+    let path = rest.split_once('/').map_or("", |(_, path)| path);
+    let path = path.split(['?', '#']).next().unwrap_or("");
+    path.trim_matches('/').to_owned()
+}
+
+/// Whether `path` is `scope` or below it, segment by segment.
+fn is_within(path: &str, scope: &str) -> bool {
+    match path.strip_prefix(scope) {
+        Some(rest) => scope.is_empty() || rest.is_empty() || rest.starts_with('/'),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tokens that real clients made: key, `sr`, `se`, `sig`, each as it stands in the token.
+    const VECTORS: [(&str, &str, &str, &str); 3] = [
+        (
+            "abc123=",
+            "http%3a%2f%2f127.0.0.1%3a18991%2fq%3fapi-version%3d2016-07",
+            "1795174201",
+            "XIP9M%2BqGIDur37kT5IlYOvj0L4qcU7BgUYVXs%2BHxwmQ%3D",
+        ),
+        (
+            "abc=",
+            "https%3a%2f%2fns.servicebus.windows.net%3a443%2fq%2fmessages%2fhead%3ftimeout%3d5",
+            "1795174240",
+            "SsZW1ATch5W9aSF%2FNqvmqS%2FaJ9u%2FaPdPaQ5CEQCIPok%3D",
+        ),
+        (
+            "abc=",
+            "https%3A%2F%2Fns.servicebus.windows.net",
+            "1795177676",
+            "Aei0vbH2BBNr%2FL0t5qMKv1%2BHS6iL1Yyku0zYcqKUJu4%3D",
+        ),
+    ];
+
+    const BEFORE: UnixMillis = UnixMillis(1_795_000_000_000);
+
+    fn rules(key: &str, claims: &[Claim]) -> Rules {
+        Rules { namespace: vec![AccessRule::new("Root", key, claims)], entities: BTreeMap::new() }
+    }
+
+    fn token(index: usize) -> (Rules, String) {
+        let (key, sr, se, sig) = VECTORS[index];
+        let header = format!("SharedAccessSignature sig={sig}&se={se}&skn=Root&sr={sr}");
+        (rules(key, &[Claim::Listen]), header)
+    }
+
+    #[test]
+    fn tokens_of_real_clients_are_accepted() {
+        for index in 0..3 {
+            let (rules, header) = token(index);
+            let path = "/q/messages/head";
+            assert_eq!(rules.check(Some(&header), path, Claim::Listen, BEFORE), Ok(()), "vector {index}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_good_below_its_scope_and_nowhere_else() {
+        let (rules, header) = token(0);
+        for path in ["/q", "/Q/messages/head", "/q/$DeadLetterQueue/messages/head"] {
+            assert_eq!(rules.check(Some(&header), path, Claim::Listen, BEFORE), Ok(()), "{path}");
+        }
+        for path in ["/", "/q2/messages/head", "/other"] {
+            assert_eq!(rules.check(Some(&header), path, Claim::Listen, BEFORE), Err(Refusal::Scope), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let (good, header) = token(2);
+        let path = "/q/messages";
+        let check = |rules: &Rules, header, claim, now| rules.check(header, path, claim, now);
+        assert_eq!(check(&good, None, Claim::Listen, BEFORE), Err(Refusal::Missing));
+        assert_eq!(check(&good, Some("Bearer x"), Claim::Listen, BEFORE), Err(Refusal::Malformed));
+        assert_eq!(check(&good, Some(&header), Claim::Send, BEFORE), Err(Refusal::Claim(Claim::Send)));
+        let late = UnixMillis(1_795_177_676_000);
+        assert_eq!(check(&good, Some(&header), Claim::Listen, late), Err(Refusal::Expired));
+        let other = rules("another key", &[Claim::Listen]);
+        assert_eq!(check(&other, Some(&header), Claim::Listen, BEFORE), Err(Refusal::Signature));
+        let unknown = header.replace("skn=Root", "skn=Nobody");
+        assert_eq!(check(&good, Some(&unknown), Claim::Listen, BEFORE), Err(Refusal::Signature));
+    }
+
+    #[test]
+    fn a_second_key_is_as_good_as_the_first() {
+        let (mut rules, header) = token(2);
+        let rule = &mut rules.namespace[0];
+        rule.secondary_key = Some(std::mem::replace(&mut rule.primary_key, "rotated".to_owned()));
+        assert_eq!(rules.check(Some(&header), "/q", Claim::Listen, BEFORE), Ok(()));
+    }
+
+    #[test]
+    fn odd_scopes_are_read_as_the_service_reads_them() {
+        for (resource, path) in [
+            ("http%3A%2F%2F127.0.0.1%3A8080%3A80%2FQ%2F", "q"),
+            ("sb://ns.servicebus.windows.net/ut/Queue", "ut/queue"),
+            ("ns.servicebus.windows.net/q?timeout=3", "q"),
+            ("https://ns.servicebus.windows.net:443", ""),
+        ] {
+            assert_eq!(scope_path(resource), path, "{resource}");
+        }
+    }
+
+    #[test]
+    fn keys_do_not_show() {
+        assert!(!format!("{:?}", AccessRule::default()).contains("SAS_KEY_VALUE"));
+    }
+}

@@ -1,0 +1,74 @@
+//! Entity paths: which queue, topic or subscription, and which of its sub-queues, a URL names.
+
+use std::sync::Arc;
+
+/// One of the two queues that every queue or subscription consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SubQueue {
+    /// Where messages arrive.
+    Main,
+    /// `$DeadLetterQueue`: where messages go that could not be delivered.
+    DeadLetter,
+}
+
+/// The address of something that holds messages.
+///
+/// Names may hold `/`; so a path is read from its end: an optional `/$DeadLetterQueue`, and the rest
+/// is an entity's name. (`{topic}/subscriptions/{name}` is such a name too: the key under which a
+/// subscription lives.) Comparison ignores case.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntityPath {
+    /// The name in lower case: the key of the broker's table.
+    pub key: Arc<str>,
+    /// Which of its queues.
+    pub sub_queue: SubQueue,
+}
+
+const DEAD_LETTER: &str = "/$deadletterqueue";
+
+impl EntityPath {
+    /// Reads a decoded path without its leading slash.
+    #[must_use]
+    pub fn parse(path: &str) -> Self {
+        let lower = path.trim_matches('/').to_lowercase();
+        match lower.strip_suffix(DEAD_LETTER) {
+            Some(name) => Self { key: name.into(), sub_queue: SubQueue::DeadLetter },
+            None => Self { key: lower.into(), sub_queue: SubQueue::Main },
+        }
+    }
+}
+
+/// Whether the service would accept a queue of this name: letters, digits, `.`, `-`, `_`, in segments
+/// divided by `/`, 260 characters at most.
+#[must_use]
+pub fn is_valid_name(name: &str) -> bool {
+    let segment_ok = |segment: &str| {
+        let edge_ok = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+        edge_ok(segment.chars().next())
+            && segment.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+    };
+    name.len() <= 260 && name.split('/').all(segment_ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_does_not_matter_and_the_dead_letter_queue_is_the_last_word() {
+        let path = EntityPath::parse("UT/Queue24/$DeadLetterQueue");
+        assert_eq!((&*path.key, path.sub_queue), ("ut/queue24", SubQueue::DeadLetter));
+        let path = EntityPath::parse("Orders");
+        assert_eq!((&*path.key, path.sub_queue), ("orders", SubQueue::Main));
+    }
+
+    #[test]
+    fn names_are_segments_of_plain_characters() {
+        for good in ["q", "ut/queue", "orders.poison", "a-b_c", "sms.2"] {
+            assert!(is_valid_name(good), "{good}");
+        }
+        for bad in ["", "/q", "q/", "a b", "q?x", "$q", "ü"] {
+            assert!(!is_valid_name(bad), "{bad}");
+        }
+    }
+}

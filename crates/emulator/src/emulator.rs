@@ -1,0 +1,270 @@
+//! An emulator from start to end: options in, three ports out.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::account::Account;
+use crate::admin::{Admin, Inner};
+use crate::auth::service_bus::{AccessRule, Rules};
+use crate::auth::storage::{ACCOUNT, ACCOUNT_KEY, AccountKey};
+use crate::blob::{BlobStore, Metadata, is_container_name};
+use crate::broker::{Broker, EntityPath, QueueOptions, is_valid_name};
+use crate::calls::Calls;
+use crate::clock::Clock;
+use crate::faults::Faults;
+use crate::http::admin::AdminService;
+use crate::http::blob::BlobService;
+use crate::http::server::serve;
+use crate::http::service_bus::ServiceBus;
+use crate::ids::RandomIds;
+use crate::namespace::Namespace;
+use crate::store::{Journal, Store, StoreError};
+
+/// What an emulator starts with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Queues to make, or to give these properties when the store has them already.
+    pub queues: Vec<QueueOptions>,
+    /// Containers to make when they are absent.
+    pub containers: Vec<String>,
+    /// Where messages and blobs are kept. Default: in memory.
+    pub store: Store,
+    /// Address of the three ports. Port 0 lets the system choose three; another is Service Bus's, and
+    /// the two after it are the blob service's and the admin port's. Default `127.0.0.1:0`.
+    pub listen: SocketAddr,
+    /// Address of the Service Bus port, instead of `listen`.
+    pub service_bus_listen: Option<SocketAddr>,
+    /// Address of the blob port, instead of `listen`.
+    pub blob_listen: Option<SocketAddr>,
+    /// Address of the admin port, instead of `listen`.
+    pub admin_listen: Option<SocketAddr>,
+    /// The namespace's access rules. Default: `RootManageSharedAccessKey` with the key `SAS_KEY_VALUE`.
+    pub access_rules: Vec<AccessRule>,
+    /// Access rules of single entities, by name.
+    pub entity_access_rules: BTreeMap<String, Vec<AccessRule>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            queues: Vec::new(),
+            containers: Vec::new(),
+            store: Store::Memory,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            service_bus_listen: None,
+            blob_listen: None,
+            admin_listen: None,
+            access_rules: vec![AccessRule::default()],
+            entity_access_rules: BTreeMap::new(),
+        }
+    }
+}
+
+/// Why an emulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port could not be opened.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store could not be opened.
+    #[error("cannot open the store")]
+    Store(#[from] StoreError),
+    /// A queue's name is none.
+    #[error("not a valid queue name: {0}")]
+    QueueName(String),
+    /// A container's name is none.
+    #[error("not a valid container name: {0}")]
+    ContainerName(String),
+}
+
+/// A running emulator. Dropping it closes the ports; [`Emulator::shutdown`] also waits.
+#[derive(Debug)]
+pub struct Emulator {
+    service_bus: SocketAddr,
+    blob: SocketAddr,
+    admin_address: SocketAddr,
+    admin: Admin,
+    root: Option<AccessRule>,
+    closing: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Emulator {
+    /// Starts on the current tokio runtime. When this returns, the ports answer.
+    ///
+    /// # Errors
+    /// When a port or the store cannot be opened, or a name is none.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        check_names(&options)?;
+        let ports = Ports::open(&options).await?;
+        let (journal, kept) = Journal::open(&options.store)?;
+        let journal = Arc::new(journal);
+        let (closing, closed) = watch::channel(false);
+
+        let mut broker = Broker::new(Box::new(RandomIds), journal.is_durable());
+        kept.broker.into_iter().for_each(|row| broker.restore(row));
+        let clock = Clock::with_offset(kept.broker_offset);
+        let namespace = Arc::new(Namespace::new(broker, clock, Arc::clone(&journal), closed.clone()));
+
+        let mut store = BlobStore::new(journal.is_durable());
+        kept.blob.into_iter().for_each(|row| store.restore(row));
+        let clock = Clock::with_offset(kept.storage_offset);
+        let account = Arc::new(Account::new(store, clock, Arc::clone(&journal)));
+
+        for queue in &options.queues {
+            let path = EntityPath::parse(&queue.name);
+            let (_, ticket) = namespace.apply(Some(&path), |broker, _| broker.put_queue(queue.clone()));
+            ticket.written().await?;
+        }
+        for container in &options.containers {
+            // One that the store kept stays as it is.
+            let _ = account.commit(|store, now| store.create_container(container, Metadata::new(), now)).await;
+        }
+
+        let (faults, calls) = (Arc::new(Faults::default()), Arc::new(Calls::default()));
+        let entities = options.entity_access_rules;
+        let entities = entities.into_iter().map(|(name, rules)| (name.to_lowercase(), rules)).collect();
+        let root = options.access_rules.first().cloned();
+        let service_bus = ServiceBus {
+            namespace: Arc::clone(&namespace),
+            rules: Rules { namespace: options.access_rules, entities },
+            faults: Arc::clone(&faults),
+            calls: Arc::clone(&calls),
+        };
+        let blob = BlobService {
+            account: Arc::clone(&account),
+            key: AccountKey::default(),
+            faults: Arc::clone(&faults),
+            calls: Arc::clone(&calls),
+        };
+        let admin = Admin {
+            inner: Arc::new(Inner {
+                namespace: Arc::clone(&namespace),
+                account,
+                faults,
+                calls,
+                journal,
+                queues: options.queues,
+                containers: options.containers,
+            }),
+        };
+
+        let (service_bus_address, blob_address, admin_address) = ports.addresses;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(ports.service_bus, Arc::new(service_bus), closed.clone()));
+        tasks.spawn(serve(ports.blob, Arc::new(blob), closed.clone()));
+        tasks.spawn(serve(ports.admin, Arc::new(AdminService { admin: admin.clone() }), closed));
+        tasks.spawn(namespace.watch_time());
+        Ok(Self { service_bus: service_bus_address, blob: blob_address, admin_address, admin, root, closing, tasks })
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn service_bus_url(&self) -> String {
+        format!("http://{}", self.service_bus)
+    }
+
+    /// `http://127.0.0.1:PORT/devstoreaccount1`.
+    #[must_use]
+    pub fn blob_url(&self) -> String {
+        format!("http://{}/{ACCOUNT}", self.blob)
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn admin_url(&self) -> String {
+        format!("http://{}", self.admin_address)
+    }
+
+    /// With the first access rule: `RootManageSharedAccessKey` unless the options say otherwise.
+    #[must_use]
+    pub fn service_bus_connection_string(&self) -> String {
+        let (name, key) = self.root.as_ref().map_or(("", ""), |rule| (&rule.name, &rule.primary_key));
+        format!(
+            "Endpoint=http://{}/;SharedAccessKeyName={name};SharedAccessKey={key};UseDevelopmentEmulator=true",
+            self.service_bus
+        )
+    }
+
+    /// With the account's key.
+    #[must_use]
+    pub fn storage_connection_string(&self) -> String {
+        format!(
+            "DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={};",
+            self.blob_url()
+        )
+    }
+
+    /// The handle for looking inside and for faults.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        self.admin.clone()
+    }
+
+    /// Ends: no new connections, long polls end empty, requests in flight are answered, the store is
+    /// closed.
+    pub async fn shutdown(mut self) {
+        self.closing.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+        let Self { admin, .. } = self;
+        // Nobody else holds the journal now, unless a test kept its handle; then it closes with that.
+        if let Some(inner) = Arc::into_inner(admin.inner) {
+            let Inner { namespace, account, journal, .. } = inner;
+            drop((namespace, account));
+            if let Some(journal) = Arc::into_inner(journal) {
+                let _ = tokio::task::spawn_blocking(move || journal.close()).await;
+            }
+        }
+    }
+}
+
+/// The three open ports.
+struct Ports {
+    service_bus: TcpListener,
+    blob: TcpListener,
+    admin: TcpListener,
+    addresses: (SocketAddr, SocketAddr, SocketAddr),
+}
+
+impl Ports {
+    async fn open(options: &Options) -> Result<Self, StartError> {
+        let nth = |n: u16| {
+            let mut address = options.listen;
+            if address.port() != 0 {
+                address.set_port(address.port().saturating_add(n));
+            }
+            address
+        };
+        let (service_bus, first) = open(options.service_bus_listen.unwrap_or(nth(0))).await?;
+        let (blob, second) = open(options.blob_listen.unwrap_or(nth(1))).await?;
+        let (admin, third) = open(options.admin_listen.unwrap_or(nth(2))).await?;
+        Ok(Self { service_bus, blob, admin, addresses: (first, second, third) })
+    }
+}
+
+async fn open(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+fn check_names(options: &Options) -> Result<(), StartError> {
+    if let Some(queue) = options.queues.iter().find(|queue| !is_valid_name(&queue.name)) {
+        return Err(StartError::QueueName(queue.name.clone()));
+    }
+    match options.containers.iter().find(|name| !is_container_name(name)) {
+        Some(container) => Err(StartError::ContainerName(container.clone())),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,154 @@
+//! The admin port: JSON over HTTP, for tests in any language. No credentials: keep it on loopback.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::server::Handler;
+use super::{Answer, Payload, read_body};
+use crate::admin::{Admin, AdminError};
+use crate::auth::decode;
+use crate::broker::QueueOptions;
+use crate::faults::Fault;
+
+const LARGEST_BODY: usize = 1024 * 1024;
+
+/// The admin port of one emulator.
+#[derive(Debug)]
+pub(crate) struct AdminService {
+    pub(crate) admin: Admin,
+}
+
+/// `POST /clock`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClockMove {
+    /// How far forward, in seconds.
+    advance_seconds: f64,
+    /// Which clock; both when absent.
+    #[serde(default)]
+    service: Option<crate::faults::Service>,
+}
+
+/// `POST /faults` takes one rule or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum FaultRules {
+    Several(Vec<Fault>),
+    One(Box<Fault>),
+}
+
+/// An answer that is no success.
+struct Problem(StatusCode, String);
+
+impl From<serde_json::Error> for Problem {
+    fn from(error: serde_json::Error) -> Self {
+        Self(StatusCode::BAD_REQUEST, error.to_string())
+    }
+}
+
+impl From<AdminError> for Problem {
+    fn from(error: AdminError) -> Self {
+        Self(StatusCode::BAD_REQUEST, error.to_string())
+    }
+}
+
+impl Handler for AdminService {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        let (head, body) = request.into_parts();
+        let Ok(body) = read_body(body, LARGEST_BODY).await else {
+            return Ok(problem(&Problem(StatusCode::BAD_REQUEST, "unreadable body".to_owned())));
+        };
+        let done = self.dispatch(&head.method, head.uri.path(), &body);
+        Ok(done.unwrap_or_else(|refused| problem(&refused)))
+    }
+}
+
+impl AdminService {
+    fn dispatch(&self, method: &Method, path: &str, body: &Bytes) -> Result<Response<Payload>, Problem> {
+        let admin = &self.admin;
+        let path = path.trim_matches('/');
+        let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+        let name = decode(rest);
+        match (method, first) {
+            (&Method::GET, "healthz") => ok(&json!({ "status": "ok" })),
+            (&Method::GET, "state") => ok(&admin.state()),
+            (&Method::GET, "calls") => ok(&admin.calls()),
+            (&Method::POST, "reset") => {
+                admin.reset();
+                ok(&json!({}))
+            }
+            (&Method::POST, "clock") => self.move_clock(body),
+            (&Method::GET, "faults") => {
+                let list: Vec<Value> =
+                    admin.faults().iter().map(|(fault, struck)| json!({ "fault": fault, "struck": struck })).collect();
+                ok(&list)
+            }
+            (&Method::POST, "faults") => {
+                let faults = match serde_json::from_slice(body)? {
+                    FaultRules::Several(faults) => faults,
+                    FaultRules::One(fault) => vec![*fault],
+                };
+                faults.into_iter().for_each(|fault| admin.add_fault(fault));
+                ok(&json!({}))
+            }
+            (&Method::DELETE, "faults") => {
+                admin.clear_faults();
+                ok(&json!({}))
+            }
+            (&Method::PUT, "queues") if !name.is_empty() => {
+                let options = if body.is_empty() { QueueOptions::default() } else { serde_json::from_slice(body)? };
+                admin.put_queue(QueueOptions { name, ..options })?;
+                ok(&json!({}))
+            }
+            (&Method::DELETE, "queues") if !name.is_empty() => match admin.remove_queue(&name) {
+                true => ok(&json!({})),
+                false => Err(Problem(StatusCode::NOT_FOUND, format!("no such queue: {name}"))),
+            },
+            (&Method::GET, "queues") if !name.is_empty() => match admin.counts(&name) {
+                Some(counts) => ok(&json!({ "counts": counts, "messages": admin.messages(&name) })),
+                None => Err(Problem(StatusCode::NOT_FOUND, format!("no such entity: {name}"))),
+            },
+            (&Method::PUT, "containers") if !name.is_empty() => {
+                admin.put_container(&name)?;
+                ok(&json!({}))
+            }
+            (&Method::GET, "containers") if !name.is_empty() => ok(&admin.blobs(&name)),
+            _ => Err(Problem(StatusCode::NOT_FOUND, format!("nothing at {method} /{path}"))),
+        }
+    }
+
+    fn move_clock(&self, body: &Bytes) -> Result<Response<Payload>, Problem> {
+        use crate::faults::Service;
+        let clock: ClockMove = serde_json::from_slice(body)?;
+        let by = Duration::try_from_secs_f64(clock.advance_seconds)
+            .map_err(|_| Problem(StatusCode::BAD_REQUEST, "advance_seconds must be 0 or more".to_owned()))?;
+        match clock.service {
+            None => self.admin.advance_clock(by),
+            Some(Service::ServiceBus) => self.admin.advance_service_bus_clock(by),
+            Some(Service::Blob) => self.admin.advance_storage_clock(by),
+        }
+        ok(&json!({}))
+    }
+}
+
+fn ok(value: &impl Serialize) -> Result<Response<Payload>, Problem> {
+    let json = serde_json::to_vec(value)?;
+    Ok(respond(StatusCode::OK, json))
+}
+
+fn problem(problem: &Problem) -> Response<Payload> {
+    respond(problem.0, json!({ "error": problem.1 }).to_string().into_bytes())
+}
+
+fn respond(status: StatusCode, json: Vec<u8>) -> Response<Payload> {
+    let mut response = Response::new(Payload::sized(json));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

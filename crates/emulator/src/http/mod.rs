@@ -1,0 +1,64 @@
+//! HTTP: routes that only translate between requests and the machines.
+
+pub(crate) mod admin;
+pub(crate) mod blob;
+mod payload;
+pub(crate) mod server;
+pub(crate) mod service_bus;
+
+pub(crate) use payload::Payload;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+/// An answer, or the word that the connection is to be closed without one.
+pub(crate) type Answer = Result<http::Response<Payload>, Hangup>;
+
+/// The connection is to be closed without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("connection closed on purpose")]
+pub(crate) struct Hangup;
+
+/// Why a body could not be read.
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    TooLarge,
+    Broken,
+}
+
+/// Reads a whole body of at most `limit` bytes.
+pub(crate) async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, BodyError> {
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Err(_) => Err(BodyError::Broken),
+    }
+}
+
+/// The query's pairs, decoded, in order.
+pub(crate) fn query_pairs(query: Option<&str>) -> Vec<(String, String)> {
+    let pairs = query.unwrap_or("").split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (crate::auth::decode(name), crate::auth::decode(value))
+        })
+        .collect()
+}
+
+/// Text as it may stand in XML.
+pub(crate) fn escape_xml(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}

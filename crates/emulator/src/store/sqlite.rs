@@ -1,0 +1,290 @@
+//! The SQLite store: one row per message, remembered id, queue, container and blob.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::{Connection, Transaction, params};
+use uuid::Uuid;
+
+use super::{Kept, Row, StoreError};
+use crate::broker::{Entry, Lock, Message, Place};
+use crate::time::UnixMillis;
+use crate::{blob, broker};
+
+/// The layout's version, kept in `user_version`.
+const LAYOUT: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE queues (
+    key TEXT PRIMARY KEY, options TEXT NOT NULL, next_sequence INTEGER NOT NULL, next_ticket INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE messages (
+    queue TEXT NOT NULL, place INTEGER NOT NULL, number INTEGER NOT NULL,
+    enqueued_at INTEGER NOT NULL, deliveries INTEGER NOT NULL, lock_token BLOB, locked_until INTEGER,
+    message TEXT NOT NULL, body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX messages_by_number ON messages (queue, place, number);
+CREATE TABLE history (
+    queue TEXT NOT NULL, message_id TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (queue, message_id)
+) WITHOUT ROWID;
+CREATE INDEX history_by_time ON history (queue, until);
+CREATE TABLE containers (name TEXT PRIMARY KEY, properties TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE blobs (container TEXT NOT NULL, name TEXT NOT NULL, properties TEXT NOT NULL, body BLOB NOT NULL);
+CREATE UNIQUE INDEX blobs_by_name ON blobs (container, name);
+CREATE TABLE clocks (id INTEGER PRIMARY KEY CHECK (id = 1), broker INTEGER NOT NULL, storage INTEGER NOT NULL);
+";
+
+const EVERYTHING: &str = "
+DELETE FROM queues; DELETE FROM messages; DELETE FROM history; DELETE FROM containers; DELETE FROM blobs;
+DELETE FROM clocks;
+";
+
+/// An open database.
+#[derive(Debug)]
+pub(super) struct Database {
+    connection: Connection,
+}
+
+impl Database {
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.set_prepared_statement_cache_capacity(32);
+        let layout: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        match layout {
+            LAYOUT => {}
+            0 => {
+                connection.execute_batch(&format!("BEGIN;{TABLES}PRAGMA user_version = {LAYOUT};COMMIT;"))?;
+            }
+            other => return Err(StoreError::Version(other)),
+        }
+        Ok(Self { connection })
+    }
+
+    /// Writes rows in one transaction.
+    pub(super) fn commit<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        for row in rows {
+            match row {
+                Row::Broker(change) => write_broker(&transaction, change)?,
+                Row::Blob(change) => write_blob(&transaction, change)?,
+                Row::ClockOffsets { broker, storage } => {
+                    transaction
+                        .prepare_cached("INSERT OR REPLACE INTO clocks (id, broker, storage) VALUES (1, ?1, ?2)")?
+                        .execute(params![broker, storage])?;
+                }
+                Row::Reset => transaction.execute_batch(EVERYTHING)?,
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Reads everything, each owner before what it owns.
+    pub(super) fn load(&mut self) -> Result<Kept, StoreError> {
+        let mut kept = Kept::default();
+        self.load_broker(&mut kept.broker)?;
+        self.load_blob(&mut kept.blob)?;
+        let mut clocks = self.connection.prepare("SELECT broker, storage FROM clocks")?;
+        let mut rows = clocks.query([])?;
+        if let Some(row) = rows.next()? {
+            (kept.broker_offset, kept.storage_offset) = (row.get(0)?, row.get(1)?);
+        }
+        Ok(kept)
+    }
+
+    fn load_broker(&self, kept: &mut Vec<broker::Change>) -> Result<(), StoreError> {
+        let mut queues = self.connection.prepare("SELECT key, options, next_sequence, next_ticket FROM queues")?;
+        let mut rows = queues.query([])?;
+        while let Some(row) = rows.next()? {
+            kept.push(broker::Change::Queue {
+                key: row.get::<_, String>(0)?.into(),
+                options: Some(Box::new(serde_json::from_str(&row.get::<_, String>(1)?)?)),
+                next_sequence: number(row.get(2)?),
+                next_ticket: number(row.get(3)?),
+            });
+        }
+        let mut messages = self.connection.prepare(
+            "SELECT queue, place, number, enqueued_at, deliveries, lock_token, locked_until, message, body FROM messages",
+        )?;
+        let mut rows = messages.query([])?;
+        while let Some(row) = rows.next()? {
+            let mut message: Message = serde_json::from_str(&row.get::<_, String>(7)?)?;
+            message.body = Bytes::from(row.get::<_, Vec<u8>>(8)?);
+            let lock = match (row.get::<_, Option<[u8; 16]>>(5)?, row.get::<_, Option<i64>>(6)?) {
+                (Some(token), Some(until)) => Some(Lock { token: Uuid::from_bytes(token), until: UnixMillis(until) }),
+                _ => None,
+            };
+            kept.push(broker::Change::Message {
+                key: row.get::<_, String>(0)?.into(),
+                place: place_from(row.get(1)?),
+                number: number(row.get(2)?),
+                entry: Entry {
+                    message: Arc::new(message),
+                    enqueued_at: UnixMillis(row.get(3)?),
+                    deliveries: row.get(4)?,
+                    lock,
+                },
+            });
+        }
+        let mut history = self.connection.prepare("SELECT queue, message_id, until FROM history")?;
+        let mut rows = history.query([])?;
+        while let Some(row) = rows.next()? {
+            kept.push(broker::Change::Remembered {
+                key: row.get::<_, String>(0)?.into(),
+                message_id: row.get::<_, String>(1)?.into(),
+                until: UnixMillis(row.get(2)?),
+            });
+        }
+        Ok(())
+    }
+
+    fn load_blob(&self, kept: &mut Vec<blob::Change>) -> Result<(), StoreError> {
+        let mut containers = self.connection.prepare("SELECT name, properties FROM containers")?;
+        let mut rows = containers.query([])?;
+        while let Some(row) = rows.next()? {
+            kept.push(blob::Change::Container {
+                container: row.get::<_, String>(0)?.into(),
+                properties: serde_json::from_str(&row.get::<_, String>(1)?)?,
+            });
+        }
+        let mut blobs = self.connection.prepare("SELECT container, name, properties, body FROM blobs")?;
+        let mut rows = blobs.query([])?;
+        while let Some(row) = rows.next()? {
+            kept.push(blob::Change::Blob {
+                container: row.get::<_, String>(0)?.into(),
+                name: row.get::<_, String>(1)?.into(),
+                properties: Arc::new(serde_json::from_str(&row.get::<_, String>(2)?)?),
+                body: Some(Bytes::from(row.get::<_, Vec<u8>>(3)?)),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn write_broker(to: &Transaction<'_>, change: &broker::Change) -> Result<(), StoreError> {
+    use broker::Change;
+    match change {
+        Change::Queue { key, options: Some(options), next_sequence, next_ticket } => {
+            to.prepare_cached(
+                "INSERT OR REPLACE INTO queues (key, options, next_sequence, next_ticket) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![
+                key,
+                serde_json::to_string(options)?,
+                signed(*next_sequence),
+                signed(*next_ticket)
+            ])?;
+        }
+        Change::Queue { key, options: None, next_sequence, next_ticket } => {
+            to.prepare_cached("UPDATE queues SET next_sequence = ?2, next_ticket = ?3 WHERE key = ?1")?
+                .execute(params![key, signed(*next_sequence), signed(*next_ticket)])?;
+        }
+        Change::QueueRemoved { key } => {
+            to.execute("DELETE FROM messages WHERE queue = ?1", params![key])?;
+            to.execute("DELETE FROM history WHERE queue = ?1", params![key])?;
+            to.execute("DELETE FROM queues WHERE key = ?1", params![key])?;
+        }
+        Change::Message { key, place, number, entry } => {
+            to.prepare_cached(
+                "INSERT OR REPLACE INTO messages
+                 (queue, place, number, enqueued_at, deliveries, lock_token, locked_until, message, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                key,
+                place_number(*place),
+                signed(*number),
+                entry.enqueued_at.0,
+                entry.deliveries,
+                entry.lock.map(|lock| lock.token.into_bytes()),
+                entry.lock.map(|lock| lock.until.0),
+                serde_json::to_string(&*entry.message)?,
+                &entry.message.body[..],
+            ])?;
+        }
+        Change::Standing { key, place, number, deliveries, lock } => {
+            to.prepare_cached(
+                "UPDATE messages SET deliveries = ?4, lock_token = ?5, locked_until = ?6
+                 WHERE queue = ?1 AND place = ?2 AND number = ?3",
+            )?
+            .execute(params![
+                key,
+                place_number(*place),
+                signed(*number),
+                deliveries,
+                lock.map(|lock| lock.token.into_bytes()),
+                lock.map(|lock| lock.until.0),
+            ])?;
+        }
+        Change::MessageRemoved { key, place, number } => {
+            to.prepare_cached("DELETE FROM messages WHERE queue = ?1 AND place = ?2 AND number = ?3")?
+                .execute(params![key, place_number(*place), signed(*number)])?;
+        }
+        Change::Remembered { key, message_id, until } => {
+            to.prepare_cached("INSERT OR REPLACE INTO history (queue, message_id, until) VALUES (?1, ?2, ?3)")?
+                .execute(params![key, message_id, until.0])?;
+        }
+        Change::Forgotten { key, until } => {
+            to.prepare_cached("DELETE FROM history WHERE queue = ?1 AND until <= ?2")?
+                .execute(params![key, until.0])?;
+        }
+    }
+    Ok(())
+}
+
+fn write_blob(to: &Transaction<'_>, change: &blob::Change) -> Result<(), StoreError> {
+    use blob::Change;
+    match change {
+        Change::Container { container, properties } => {
+            to.prepare_cached("INSERT OR REPLACE INTO containers (name, properties) VALUES (?1, ?2)")?
+                .execute(params![container, serde_json::to_string(properties)?])?;
+        }
+        Change::ContainerRemoved { container } => {
+            to.execute("DELETE FROM blobs WHERE container = ?1", params![container])?;
+            to.execute("DELETE FROM containers WHERE name = ?1", params![container])?;
+        }
+        Change::Blob { container, name, properties, body: Some(body) } => {
+            to.prepare_cached(
+                "INSERT OR REPLACE INTO blobs (container, name, properties, body) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![container, name, serde_json::to_string(&**properties)?, &body[..]])?;
+        }
+        Change::Blob { container, name, properties, body: None } => {
+            to.prepare_cached("UPDATE blobs SET properties = ?3 WHERE container = ?1 AND name = ?2")?
+                .execute(params![container, name, serde_json::to_string(&**properties)?])?;
+        }
+        Change::BlobRemoved { container, name } => {
+            to.prepare_cached("DELETE FROM blobs WHERE container = ?1 AND name = ?2")?
+                .execute(params![container, name])?;
+        }
+    }
+    Ok(())
+}
+
+fn place_number(place: Place) -> i64 {
+    match place {
+        Place::Main => 0,
+        Place::DeadLetter => 1,
+        Place::Scheduled => 2,
+    }
+}
+
+fn place_from(number: i64) -> Place {
+    match number {
+        1 => Place::DeadLetter,
+        2 => Place::Scheduled,
+        _ => Place::Main,
+    }
+}
+
+/// SQLite's integers are signed; no queue reaches 2^63 messages.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn number(signed: i64) -> u64 {
+    u64::try_from(signed).unwrap_or(0)
+}
