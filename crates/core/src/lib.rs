@@ -7,6 +7,7 @@
 pub mod config;
 pub mod id;
 pub mod message;
+pub mod problem;
 pub mod record;
 pub mod retry;
 pub mod run;

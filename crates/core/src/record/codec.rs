@@ -33,6 +33,8 @@ use crate::id::Mark;
 use crate::time::whole_seconds_up;
 
 const VERSION: &str = "1";
+/// The checkpoint of no bytes.
+const EMPTY: &str = "=";
 const MAX_ID: usize = 1_024;
 const MAX_ENCODED_RESULT: usize = 768;
 
@@ -78,12 +80,13 @@ impl Record {
             pairs.push(("sp", self.step.to_string()));
         }
         if let Some(checkpoint) = &self.checkpoint {
-            pairs.push(("cp", STANDARD.encode(checkpoint)));
+            // A header without a value is read differently by different servers: the padding alone stands for nothing.
+            pairs.push(("cp", if checkpoint.is_empty() { EMPTY.to_owned() } else { STANDARD.encode(checkpoint) }));
         }
         if !self.executed.is_zero() {
             pairs.push(("ex", self.executed.as_millis().to_string()));
         }
-        if let Some(result) = &self.result {
+        if let Some(result) = self.result.as_ref().filter(|result| !result.is_empty()) {
             pairs.push(("rs", escape(result, MAX_ENCODED_RESULT)));
         }
         if let Some(not_before) = self.not_before {
@@ -119,7 +122,10 @@ impl Record {
         let count = |name: &'static str| -> Result<u32, RecordError> {
             u32::try_from(whole(name)?.unwrap_or(0)).map_err(|_| RecordError::Malformed(name))
         };
-        let checkpoint = optional("cp").map(|text| STANDARD.decode(text).map_err(|_| RecordError::Malformed("cp")));
+        let checkpoint = optional("cp").map(|text| {
+            let encoded = if text == EMPTY { "" } else { text };
+            STANDARD.decode(encoded).map_err(|_| RecordError::Malformed("cp"))
+        });
         required("n")?;
         Ok(Self {
             state,
@@ -193,7 +199,7 @@ mod tests {
             payload: texts.2,
             id: texts.3,
             checkpoint: optional.0,
-            result: optional.1,
+            result: optional.1.filter(|result| !result.is_empty()),
             not_before: optional.2.map(Duration::from_secs),
             copied: optional.3,
         })

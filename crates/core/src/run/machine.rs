@@ -8,7 +8,7 @@ use super::summary::Summary;
 use super::{Effect, Event, Note, Outcome, Reply, Service, Step, Tag, Trouble, Work};
 use crate::config::QueueConfig;
 use crate::id::Names;
-use crate::message::Delivery;
+use crate::message::{Delivery, LockRef};
 use crate::time::Instant;
 
 /// How long claimed messages wait for the claims of others, before the processor is called without those.
@@ -113,6 +113,13 @@ impl Run {
     #[must_use]
     pub const fn is_over(&self) -> bool {
         self.over
+    }
+
+    /// What a command for this delivery is about: its lock, and the name of its record.
+    #[must_use]
+    pub fn target(&self, tag: Tag) -> Option<(&LockRef, &str)> {
+        let handling = &self.slots.get(&tag)?.handling;
+        Some((&handling.delivery().lock, handling.record_name()))
     }
 
     /// What it did.

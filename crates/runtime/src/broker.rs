@@ -1,0 +1,109 @@
+//! Service Bus, as the handler and ingest use it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use oncebus_azure::batch::Batch;
+use oncebus_azure::connection::ServiceBusConnection;
+use oncebus_azure::servicebus::{ServiceBus, ServiceBusError, parse_peek_lock, parse_sent, parse_settled};
+use oncebus_core::message::{Delivery, LockRef, Outgoing};
+use oncebus_core::time::Instant;
+
+use crate::calls::{Bounds, Called, Repeat, call};
+use crate::failure::Failure;
+use crate::platform::Platform;
+
+/// The longest that one request may take, its own waiting for a message not counted.
+const EACH: Duration = Duration::from_secs(10);
+
+/// How long a signed token is good for: longer than any run or request that uses it.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(20 * 60);
+
+/// Service Bus behind one credential.
+#[derive(Debug)]
+pub struct Broker<'p, P> {
+    platform: &'p P,
+    service: ServiceBus,
+}
+
+/// What came of a call, and how many requests it took.
+pub type Counted<T> = (Result<T, Failure>, u32);
+
+impl<'p, P: Platform> Broker<'p, P> {
+    /// Signs once; the token serves for all calls.
+    #[must_use]
+    pub fn new(platform: &'p P, connection: &ServiceBusConnection) -> Self {
+        Self { platform, service: ServiceBus::new(connection, platform.wall(), TOKEN_LIFETIME) }
+    }
+
+    /// Sends a message. Repeated when the answer is lost: its id is set, so a second copy is recognised by its record.
+    ///
+    /// `wait_when_throttled`: whether to wait for a busy broker, or to say so at once.
+    pub async fn send(
+        &self,
+        queue: &str,
+        message: &Outgoing,
+        deadline: Instant,
+        wait_when_throttled: bool,
+    ) -> Counted<()> {
+        match self.service.send(queue, message) {
+            Ok(request) => self.sent(request, deadline, wait_when_throttled).await,
+            Err(error) => (Err(error.into()), 0),
+        }
+    }
+
+    /// Sends a batch: all of it or nothing. Repeated as [`Broker::send`].
+    pub async fn send_batch(
+        &self,
+        queue: &str,
+        batch: &Batch,
+        deadline: Instant,
+        wait_when_throttled: bool,
+    ) -> Counted<()> {
+        self.sent(self.service.send_batch(queue, batch), deadline, wait_when_throttled).await
+    }
+
+    async fn sent(&self, request: Request<Bytes>, deadline: Instant, wait_when_throttled: bool) -> Counted<()> {
+        let bounds = Bounds { repeat: Repeat::Always, each: EACH, deadline, wait_when_throttled };
+        let Called { result, tries } = call(self.platform, request, bounds).await;
+        (parsed(result, parse_sent), tries)
+    }
+
+    /// One long poll. Not repeated once it is sent: what it may have locked comes back by itself.
+    pub async fn peek_lock(&self, queue: &str, timeout_seconds: u32, deadline: Instant) -> Counted<Option<Delivery>> {
+        let each = EACH.saturating_add(Duration::from_secs(u64::from(timeout_seconds)));
+        let bounds = Bounds { repeat: Repeat::IfNotSent, each, deadline, wait_when_throttled: false };
+        let request = self.service.peek_lock(queue, timeout_seconds);
+        let Called { result, tries } = call(self.platform, request, bounds).await;
+        (parsed(result, parse_peek_lock), tries)
+    }
+
+    /// Completes a delivery. Repeated: completing twice does no more than once.
+    pub async fn complete(&self, queue: &str, lock: &LockRef, deadline: Instant) -> Counted<()> {
+        self.settled(self.service.complete(queue, lock), deadline).await
+    }
+
+    /// Gives a delivery back at once. Repeated: the token is spent by the first.
+    pub async fn abandon(&self, queue: &str, lock: &LockRef, deadline: Instant) -> Counted<()> {
+        self.settled(self.service.abandon(queue, lock), deadline).await
+    }
+
+    /// Renews the lock of a delivery. Repeated: it only lasts longer.
+    pub async fn renew(&self, queue: &str, lock: &LockRef, deadline: Instant) -> Counted<()> {
+        self.settled(self.service.renew(queue, lock), deadline).await
+    }
+
+    async fn settled(&self, request: Request<Bytes>, deadline: Instant) -> Counted<()> {
+        let bounds = Bounds { repeat: Repeat::Always, each: EACH, deadline, wait_when_throttled: true };
+        let Called { result, tries } = call(self.platform, request, bounds).await;
+        (parsed(result, parse_settled), tries)
+    }
+}
+
+fn parsed<T>(
+    result: Result<Response<Bytes>, crate::platform::TransportError>,
+    parse: impl FnOnce(Response<Bytes>) -> Result<T, ServiceBusError>,
+) -> Result<T, Failure> {
+    Ok(parse(result?)?)
+}

@@ -1,0 +1,109 @@
+//! Why a call to one of the services came to nothing, by what the caller can do about it.
+
+use std::time::Duration;
+
+use oncebus_azure::blob::{BlobError, BlobErrorKind};
+use oncebus_azure::servicebus::{EncodeError, ServiceBusError, ServiceBusErrorKind};
+
+use oncebus_core::problem::{Kind, Problem};
+use oncebus_core::time::whole_seconds_up;
+
+use crate::platform::TransportError;
+
+/// A call that came to nothing, or may have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The credential was refused: nothing works until it is put right.
+    #[error("the credential was refused: {0}")]
+    Denied(String),
+    /// There is no such queue, or no such container.
+    #[error("not there: {0}")]
+    Missing(String),
+    /// The service has too much to do. It has not acted.
+    #[error("throttled: {detail}")]
+    Throttled {
+        /// What it said.
+        detail: String,
+        /// How long it asked to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The service cannot be reached. It has not acted.
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    /// No answer, or a 5xx: it may have acted.
+    #[error("no answer that tells: {0}")]
+    Ambiguous(String),
+    /// Too large, or the queue is full: Service Bus does not tell the two apart.
+    #[error("too large, or the queue is full: {0}")]
+    TooLargeOrFull(String),
+    /// The request itself was refused, or cannot be made.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// The broker no longer knows the lock.
+    #[error("the lock is lost")]
+    LockLost,
+}
+
+impl From<TransportError> for Failure {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::NotSent(why) => Self::Unreachable(why),
+            TransportError::NoAnswer(why) => Self::Ambiguous(why),
+        }
+    }
+}
+
+impl From<ServiceBusError> for Failure {
+    fn from(error: ServiceBusError) -> Self {
+        let text = error.to_string();
+        match error.kind {
+            ServiceBusErrorKind::Unauthorized => Self::Denied(text),
+            ServiceBusErrorKind::QuotaOrSize => Self::TooLargeOrFull(text),
+            ServiceBusErrorKind::EntityNotFound => Self::Missing(text),
+            ServiceBusErrorKind::LockLost => Self::LockLost,
+            ServiceBusErrorKind::Throttled => Self::Throttled { detail: text, retry_after: error.retry_after },
+            ServiceBusErrorKind::Server | ServiceBusErrorKind::Malformed => Self::Ambiguous(text),
+            ServiceBusErrorKind::BadRequest => Self::Refused(text),
+        }
+    }
+}
+
+impl From<BlobError> for Failure {
+    fn from(error: BlobError) -> Self {
+        let text = error.to_string();
+        match error.kind {
+            BlobErrorKind::Denied => Self::Denied(text),
+            BlobErrorKind::ContainerMissing => Self::Missing(text),
+            BlobErrorKind::Throttled => Self::Throttled { detail: text, retry_after: error.retry_after },
+            BlobErrorKind::Server | BlobErrorKind::Malformed => Self::Ambiguous(text),
+            BlobErrorKind::BadRequest => Self::Refused(text),
+        }
+    }
+}
+
+impl From<EncodeError> for Failure {
+    fn from(error: EncodeError) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
+impl Failure {
+    /// What a client is told: the kind with its status, and a sentence without our inside.
+    #[must_use]
+    pub fn to_problem(&self) -> Problem {
+        let (kind, detail) = match self {
+            Self::Denied(_) => (Kind::CredentialRefused, "the SAS or key is expired, wrong, or without the right"),
+            Self::Missing(_) => (Kind::NotProvisioned, "Azure does not know it"),
+            Self::Throttled { .. } => (Kind::Throttled, "throttled; nothing was accepted"),
+            Self::Unreachable(_) => (Kind::Unavailable, "it cannot be reached; nothing was accepted"),
+            Self::Ambiguous(_) => (Kind::Unavailable, "no answer came; repeat with the same id"),
+            Self::TooLargeOrFull(_) => (Kind::TooLarge, "Service Bus refused it as too large, or the queue is full"),
+            Self::Refused(_) | Self::LockLost => (Kind::Refused, "the request was refused"),
+        };
+        let problem = Problem::new(kind, detail);
+        match self {
+            Self::Throttled { retry_after: Some(after), .. } => problem.retry_after(whole_seconds_up(*after)),
+            _ => problem,
+        }
+    }
+}

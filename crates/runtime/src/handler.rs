@@ -1,0 +1,276 @@
+//! Drives a [`Run`]: performs its effects, and tells it what came of them.
+//!
+//! All requests of a run are under way at once; the loop sleeps until one of them ends or the run wants to be woken. The
+//! processor is called in between, synchronously: what was asked for before it is begun first, so that requests travel
+//! while it works.
+
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::future::{Either, LocalBoxFuture, poll_fn, select};
+use futures::stream::{FuturesUnordered, Stream, StreamExt as _};
+use oncebus_core::message::{Delivery, LockRef};
+use oncebus_core::run::{Command, Copy, Effect, Event, Note, Reply, Run, Service, Step, Summary, Tag, Trouble, Work};
+use oncebus_core::time::{Instant, UnixTime};
+
+use crate::broker::Broker;
+use crate::failure::Failure;
+use crate::platform::Platform;
+use crate::records::{Created, Records, Written};
+
+/// What a run works with.
+#[derive(Debug)]
+pub struct Services<'p, P> {
+    /// The clock, and the timers beside the requests.
+    pub platform: &'p P,
+    /// Service Bus with the right to listen.
+    pub listen: Broker<'p, P>,
+    /// Service Bus with the right to send: copies.
+    pub send: Broker<'p, P>,
+    /// The records.
+    pub records: Records<'p, P>,
+    /// The queue.
+    pub queue: String,
+}
+
+/// How often the loop looks up while nothing happens: a message is at most so much older than we think. Far below the
+/// 10 s that a delivery has from receive to claim.
+const LOOK_UP: Duration = Duration::from_secs(1);
+
+/// Runs to the end.
+///
+/// `process` is the processor: called with a batch, answers a step for each message. `note` gets what belongs into the log.
+pub async fn run<P: Platform>(
+    services: &Services<'_, P>,
+    mut run: Run,
+    mut process: impl FnMut(&str, Vec<Work>) -> Vec<Step>,
+    mut note: impl FnMut(&Note),
+) -> Summary {
+    let clock = services.platform;
+    let id = run.id().to_owned();
+    let mut driver = Driver::new(services, run.deadline());
+    let mut effects = run.start();
+    loop {
+        let mut batches = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Process(work) => batches.push(work),
+                Effect::Note(said) => note(&said),
+                other => driver.begin(other, &run),
+            }
+        }
+        effects = Vec::new();
+        for work in batches {
+            // Requests begin when they are first polled: do that before the processor takes the only thread.
+            for event in driver.poll_once().await {
+                effects.extend(run.on(event, clock.now()));
+            }
+            let tags: Vec<Tag> = work.iter().map(|work| work.tag).collect();
+            let began = clock.now();
+            let steps = process(&id, work);
+            let now = clock.now();
+            effects.extend(run.on(Event::Processed { tags, steps, took: now.since(began) }, now));
+        }
+        if !effects.is_empty() {
+            continue;
+        }
+        if run.is_over() {
+            return run.into_summary();
+        }
+        effects = match driver.next(run.next_wake()).await {
+            Some(event) => run.on(event, clock.now()),
+            None => run.wake(clock.now()),
+        };
+    }
+}
+
+/// The requests under way.
+struct Driver<'a, P> {
+    services: &'a Services<'a, P>,
+    deadline: Instant,
+    pending: FuturesUnordered<LocalBoxFuture<'a, Ended>>,
+    broker_clock: BrokerClock,
+    /// When the loop last looked: whatever had not ended by then was pending.
+    looked: Instant,
+}
+
+/// A request that ended, before the loop has put it in its place.
+enum Ended {
+    Event(Event),
+    Polled { result: Result<Option<Box<Delivery>>, Trouble>, began: Instant, calls: u32 },
+}
+
+impl<'a, P: Platform> Driver<'a, P> {
+    fn new(services: &'a Services<'a, P>, deadline: Instant) -> Self {
+        let looked = services.platform.now();
+        Self { services, deadline, pending: FuturesUnordered::new(), broker_clock: BrokerClock::default(), looked }
+    }
+
+    fn begin(&mut self, effect: Effect, run: &Run) {
+        let (services, deadline) = (self.services, self.deadline);
+        match effect {
+            Effect::Probe => self.pending.push(Box::pin(async move {
+                let answer = services.records.probe(deadline).await;
+                Ended::Event(Event::Probed(answer.map_err(|failure| trouble(Service::Storage, &failure))))
+            })),
+            Effect::Poll { timeout_seconds } => self.pending.push(Box::pin(async move {
+                let began = services.platform.now();
+                let (answer, calls) = services.listen.peek_lock(&services.queue, timeout_seconds, deadline).await;
+                let result = answer.map(|found| found.map(Box::new));
+                let result = result.map_err(|failure| trouble(Service::ServiceBus, &failure));
+                Ended::Polled { result, began, calls }
+            })),
+            Effect::Perform { tag, command } => {
+                let Some((lock, name)) = run.target(tag) else { return };
+                let (lock, name) = (lock.clone(), name.to_owned());
+                let sent_at = self.broker_clock.at(services.platform.now()).unwrap_or_else(|| services.platform.wall());
+                self.pending.push(Box::pin(async move {
+                    let (reply, calls) = perform(services, command, &lock, &name, sent_at, deadline).await;
+                    Ended::Event(Event::Replied { tag, reply, calls })
+                }));
+            }
+            Effect::Process(_) | Effect::Note(_) => {}
+        }
+    }
+
+    /// Begins what has not begun, and takes what has already ended.
+    async fn poll_once(&mut self) -> Vec<Event> {
+        let pending = &mut self.pending;
+        let ended = poll_fn(|context| {
+            let mut ended = Vec::new();
+            while let Poll::Ready(Some(one)) = Pin::new(&mut *pending).poll_next(context) {
+                ended.push(one);
+            }
+            Poll::Ready(ended)
+        });
+        let ended = ended.await;
+        ended.into_iter().map(|one| self.event(one)).collect()
+    }
+
+    /// The next event, or nothing when it is time to look up.
+    async fn next(&mut self, wake: Instant) -> Option<Event> {
+        let clock = self.services.platform;
+        let sleep = pin!(clock.sleep(clock.now().until(wake).min(LOOK_UP)));
+        let ended = match select(self.pending.next(), sleep).await {
+            Either::Left((Some(ended), _)) => Some(ended),
+            // Nothing is under way: only time can bring something.
+            Either::Left((None, sleep)) => {
+                sleep.await;
+                None
+            }
+            Either::Right(((), _)) => None,
+        };
+        let event = ended.map(|ended| self.event(ended));
+        self.looked = clock.now();
+        event
+    }
+
+    fn event(&mut self, ended: Ended) -> Event {
+        match ended {
+            Ended::Event(event) => event,
+            Ended::Polled { result, began, calls } => {
+                if let Ok(Some(delivery)) = &result {
+                    self.broker_clock.observe(delivery.answered_at, self.services.platform.now());
+                }
+                Event::Polled { result, pending_since: began.max(self.looked), calls }
+            }
+        }
+    }
+}
+
+/// The broker's clock, as its last answer told it. Copies are scheduled by it: a client's clock decides nothing.
+#[derive(Debug, Default)]
+struct BrokerClock(Option<(UnixTime, Instant)>);
+
+impl BrokerClock {
+    fn observe(&mut self, date: Option<UnixTime>, now: Instant) {
+        if let Some(date) = date {
+            self.0 = Some((date, now));
+        }
+    }
+
+    fn at(&self, now: Instant) -> Option<UnixTime> {
+        self.0.map(|(date, seen)| UnixTime(date.0.saturating_add(now.since(seen).as_secs())))
+    }
+}
+
+async fn perform<P: Platform>(
+    services: &Services<'_, P>,
+    command: Command,
+    lock: &LockRef,
+    name: &str,
+    broker_time: UnixTime,
+    deadline: Instant,
+) -> (Reply, u32) {
+    let Services { listen, send, records, queue, .. } = services;
+    match command {
+        Command::Create(record) => {
+            let (result, calls) = records.create(name, &record, deadline).await;
+            (
+                written(result.map(|created| match created {
+                    Created::New(etag) => Reply::Stored(etag),
+                    Created::Exists => Reply::Exists,
+                })),
+                calls,
+            )
+        }
+        Command::Write { etag, record } => {
+            let (result, calls) = records.write(name, &etag, &record, deadline).await;
+            (
+                written(result.map(|written| match written {
+                    Written::Now(etag) => Reply::Stored(etag),
+                    Written::Refused => Reply::Refused,
+                })),
+                calls,
+            )
+        }
+        Command::Look => {
+            let (result, calls) = records.look(name, deadline).await;
+            let reply = result.map(|found| found.map_or(Reply::Missing, |seen| Reply::Found(Box::new(seen))));
+            (reply.unwrap_or_else(|failure| read_failed(&failure)), calls)
+        }
+        Command::Renew => settled(listen.renew(queue, lock, deadline).await),
+        Command::Complete => settled(listen.complete(queue, lock, deadline).await),
+        Command::Send(copy) => {
+            let Copy { queue, mut message, delay } = *copy;
+            message.scheduled_for = (!delay.is_zero()).then(|| broker_time.plus(delay));
+            settled(send.send(&queue, &message, deadline, true).await)
+        }
+    }
+}
+
+/// A conditional write: what has no clear answer is for the record protocol to look into.
+fn written(result: Result<Reply, Failure>) -> Reply {
+    result.unwrap_or_else(|failure| match failure {
+        Failure::Ambiguous(_) | Failure::Throttled { .. } => Reply::Unknown,
+        other => read_failed(&other),
+    })
+}
+
+/// A look has changed nothing, whatever became of it.
+fn read_failed(failure: &Failure) -> Reply {
+    let text = failure.to_string();
+    match failure {
+        Failure::Denied(_) => Reply::Denied(text),
+        Failure::LockLost => Reply::LockLost,
+        Failure::Refused(_) | Failure::TooLargeOrFull(_) => Reply::Failed(text),
+        Failure::Missing(_) | Failure::Throttled { .. } | Failure::Unreachable(_) | Failure::Ambiguous(_) => {
+            Reply::Unavailable(text)
+        }
+    }
+}
+
+/// A call to the broker that was repeated as long as it helped.
+fn settled((result, calls): (Result<(), Failure>, u32)) -> (Reply, u32) {
+    (result.map_or_else(|failure| read_failed(&failure), |()| Reply::Settled), calls)
+}
+
+fn trouble(service: Service, failure: &Failure) -> Trouble {
+    let text = failure.to_string();
+    match failure {
+        Failure::Denied(_) => Trouble::Denied(service, text),
+        Failure::Missing(_) => Trouble::Missing(service, text),
+        _ => Trouble::Unavailable(service, text),
+    }
+}
