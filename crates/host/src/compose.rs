@@ -63,8 +63,20 @@ pub(crate) fn compose(component: Vec<u8>, dependencies: BTreeMap<String, Depende
     for (name, dependency) in dependencies {
         composer.satisfy(world, instance, &name, dependency)?;
     }
-    composer.export_all(world, instance)?;
-    composer.graph.encode(EncodeOptions::default()).map_err(other)
+    composer.finish(world, instance)
+}
+
+/// Renames the imports of a dependency that it does not inherit.
+fn close(wasm: Vec<u8>, inherit: &Inherit) -> Result<Vec<u8>, ComposeError> {
+    let mut composer = Composer { graph: CompositionGraph::new() };
+    let (world, instance) = composer.instantiate("dependency", wasm)?;
+    for (import, kind) in composer.imports(world) {
+        if !inherit.allows(&import) {
+            let denied = composer.graph.import(format!("{DENIED}{import}"), kind).map_err(other)?;
+            composer.graph.set_instantiation_argument(instance, &import, denied).map_err(other)?;
+        }
+    }
+    composer.finish(world, instance)
 }
 
 struct Composer {
@@ -92,14 +104,12 @@ impl Composer {
         if imports.is_empty() {
             return Err(ComposeError::NotImported { dependency: name.to_owned() });
         }
-        let (own_world, own) = self.instantiate(name, dependency.wasm)?;
-        self.close(own_world, own, name, &dependency.inherit)?;
+        let (own_world, own) = self.instantiate(name, close(dependency.wasm, &dependency.inherit)?)?;
         for (import, import_kind) in imports {
             let export = dependency.export.as_ref().unwrap_or(import);
-            let exports = &self.graph.types()[own_world].exports;
-            let export_kind =
-                *exports.get(export).ok_or_else(|| ComposeError::NotExported { export: export.clone() })?;
             let types = self.graph.types();
+            let export_kind = types[own_world].exports.get(export);
+            let export_kind = *export_kind.ok_or_else(|| ComposeError::NotExported { export: export.clone() })?;
             SubtypeChecker::new(&mut Default::default())
                 .is_subtype(export_kind, types, *import_kind, types)
                 .map_err(|source| ComposeError::Mismatch { export: export.clone(), source })?;
@@ -109,34 +119,18 @@ impl Composer {
         Ok(())
     }
 
-    /// Renames the imports of a dependency that it does not inherit.
-    fn close(&mut self, world: WorldId, instance: NodeId, _: &str, inherit: &Inherit) -> Result<(), ComposeError> {
-        for (import, kind) in self.imports(world) {
-            if inherit.allows(&import) {
-                continue;
-            }
-            let denied = format!("{DENIED}{import}");
-            let known = self.graph.node_ids().find(|node| self.graph.get_import_name(*node) == Some(&denied));
-            let node = match known {
-                Some(node) => node,
-                None => self.graph.import(denied, kind).map_err(other)?,
-            };
-            self.graph.set_instantiation_argument(instance, &import, node).map_err(other)?;
-        }
-        Ok(())
-    }
-
     fn imports(&self, world: WorldId) -> Vec<(String, ItemKind)> {
         self.graph.types()[world].imports.iter().map(|(name, kind)| (name.clone(), *kind)).collect()
     }
 
-    fn export_all(&mut self, world: WorldId, instance: NodeId) -> Result<(), ComposeError> {
+    /// Exports what one of the components exports. What is still not satisfied becomes an import of the whole.
+    fn finish(mut self, world: WorldId, instance: NodeId) -> Result<Vec<u8>, ComposeError> {
         let exports: Vec<String> = self.graph.types()[world].exports.keys().cloned().collect();
         for name in exports {
             let export = self.graph.alias_instance_export(instance, &name).map_err(other)?;
             self.graph.export(export, name).map_err(other)?;
         }
-        Ok(())
+        self.graph.encode(EncodeOptions::default()).map_err(other)
     }
 }
 

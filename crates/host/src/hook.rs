@@ -40,7 +40,8 @@ pub trait OutboundHook: Send + Sync + 'static {
         Box::pin(async { Verdict::Continue })
     }
 
-    /// When the answer's status is there, or why it will not come; before the instance sees either.
+    /// When the answer's status is there, or why it will not come; before the instance sees either. Not asked when
+    /// `before` said `Fail` or `Kill`.
     fn after<'a>(&'a self, call: &'a OutboundCall, answer: Result<u16, String>) -> BoxFuture<'a, Verdict> {
         let _ = (call, answer);
         Box::pin(async { Verdict::Continue })

@@ -4,6 +4,7 @@
 //!
 //! * the HTTP trigger: exact routes, wildcards at the end, private routes; an instance for each request, in a task of its own,
 //!   so that a client that goes away cancels nothing and work may go on after the response;
+//! * the host's own answer at `/.well-known/spin/health`;
 //! * variables and their templates, the environment of components;
 //! * outbound requests to `allowed_outbound_hosts`, over one pool of connections, and to the application's own
 //!   components (`http://name.spin.internal`);
@@ -48,6 +49,7 @@ mod variables;
 
 pub use app::{App, Options};
 pub use error::{ComposeError, LoadError, ManifestError, ServeError};
+pub use futures::future::BoxFuture;
 pub use hook::{OutboundCall, OutboundHook, Verdict};
 pub use log::{LogLine, LogSink, Stream};
 pub use rusqlite::types::Value;

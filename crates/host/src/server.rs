@@ -3,21 +3,27 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::app::Shared;
+use crate::client::full;
 use crate::error::ServeError;
 use crate::instance::{Life, empty, respond};
+
+/// Answered by the host itself, as with Spin: probes of orchestrators call it.
+const HEALTH: &str = "/.well-known/spin/health";
 
 /// A running server. Dropping it ends everything that it started at once, guests too; [`Server::shutdown`] lets them
 /// finish.
@@ -74,9 +80,9 @@ async fn accept_all(app: Arc<Shared>, listener: TcpListener, life: Life, mut end
             accepted = listener.accept() => match accepted {
                 Ok((stream, client)) => serve(&app, &life, &connections, stream, client),
                 Err(error) => {
-                    // Out of file descriptors, mostly: it passes.
                     tracing::warn!(%error, "a connection was not accepted");
-                    tokio::task::yield_now().await;
+                    // Out of file descriptors, mostly: it passes.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
             _ = &mut ending => break,
@@ -96,11 +102,7 @@ fn serve(app: &Arc<Shared>, life: &Life, connections: &GracefulShutdown, stream:
         let (app, life) = (Arc::clone(&app), life.clone());
         async move { Ok::<_, Infallible>(handle(&app, &life, request, client).await) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .pipeline_flush(true)
-        .serve_connection(TokioIo::new(stream), service);
-    let connection = connections.watch(connection);
+    let connection = connections.watch(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     tokio::spawn(async move {
         tokio::select! {
             end = connection => if let Err(error) = end {
@@ -122,6 +124,9 @@ async fn handle(
     }
     request.headers_mut().remove(header::CONNECTION);
     let path = request.uri().path().to_owned();
+    if path == HEALTH {
+        return Response::new(full(Bytes::from_static(b"OK")));
+    }
     let Some(found) = app.router.find(&path) else {
         return empty(StatusCode::NOT_FOUND);
     };

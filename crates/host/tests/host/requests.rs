@@ -50,6 +50,7 @@ async fn a_path_without_a_route_is_not_found() {
     .start()
     .await;
     assert_eq!(app.get("/other").await.0, 404);
+    assert_eq!(app.get("/.well-known/spin/health").await, (200, "OK".to_owned()));
     assert_eq!(app.get("/only").await.0, 200);
 }
 
