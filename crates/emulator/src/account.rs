@@ -61,6 +61,15 @@ impl Account {
         done
     }
 
+    /// Empties the account, and makes what `refill` makes.
+    pub(crate) fn reset(&self, fresh: BlobStore, refill: impl FnOnce(&mut BlobStore, UnixMillis)) {
+        let mut store = self.lock();
+        *store = fresh;
+        refill(&mut store, self.clock.now());
+        let rows = store.take_changes().into_iter().map(Row::Blob);
+        let _ticket = self.journal.append([Row::BlobReset].into_iter().chain(rows).collect());
+    }
+
     fn lock(&self) -> MutexGuard<'_, BlobStore> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }

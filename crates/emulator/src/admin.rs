@@ -164,20 +164,16 @@ impl Admin {
         let inner = &self.inner;
         inner.faults.clear();
         inner.calls.clear();
-        if inner.journal.is_durable() {
-            let _ticket = inner.journal.append(vec![Row::Reset]);
-        }
-        inner.namespace.reset(Broker::new(Box::new(RandomIds), inner.journal.is_durable()), |broker| {
+        let durable = inner.journal.is_durable();
+        inner.namespace.reset(Broker::new(Box::new(RandomIds), durable), |broker| {
             inner.queues.iter().cloned().for_each(|queue| broker.put_queue(queue));
         });
-        inner.account.apply(|store, now| {
-            *store = BlobStore::new(inner.journal.is_durable());
+        inner.account.reset(BlobStore::new(durable), |store, now| {
             for container in &inner.containers {
                 // Fresh: it cannot exist.
                 let _ = store.create_container(container, Metadata::new(), now);
             }
         });
-        self.keep_offsets();
     }
 
     /// Makes a queue, or gives an existing one new properties.

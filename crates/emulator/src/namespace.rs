@@ -156,8 +156,8 @@ impl Namespace {
         let mut state = self.lock();
         state.broker = fresh;
         refill(&mut state.broker);
-        let rows = state.broker.take_outbox().changes.into_iter().map(Row::Broker).collect();
-        let _ticket = self.journal.append(rows);
+        let rows = state.broker.take_outbox().changes.into_iter().map(Row::Broker);
+        let _ticket = self.journal.append([Row::BrokerReset].into_iter().chain(rows).collect());
         drop(state);
         let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         doors.values().for_each(|door| door.notify_waiters());

@@ -59,8 +59,10 @@ pub(crate) enum Row {
         broker: i64,
         storage: i64,
     },
-    /// Forget everything.
-    Reset,
+    /// Forget the namespace.
+    BrokerReset,
+    /// Forget the account.
+    BlobReset,
 }
 
 /// What a store had kept.

@@ -35,10 +35,8 @@ CREATE UNIQUE INDEX blobs_by_name ON blobs (container, name);
 CREATE TABLE clocks (id INTEGER PRIMARY KEY CHECK (id = 1), broker INTEGER NOT NULL, storage INTEGER NOT NULL);
 ";
 
-const EVERYTHING: &str = "
-DELETE FROM queues; DELETE FROM messages; DELETE FROM history; DELETE FROM containers; DELETE FROM blobs;
-DELETE FROM clocks;
-";
+const BROKER_RESET: &str = "DELETE FROM queues; DELETE FROM messages; DELETE FROM history;";
+const BLOB_RESET: &str = "DELETE FROM containers; DELETE FROM blobs;";
 
 /// An open database.
 #[derive(Debug)]
@@ -75,7 +73,8 @@ impl Database {
                         .prepare_cached("INSERT OR REPLACE INTO clocks (id, broker, storage) VALUES (1, ?1, ?2)")?
                         .execute(params![broker, storage])?;
                 }
-                Row::Reset => transaction.execute_batch(EVERYTHING)?,
+                Row::BrokerReset => transaction.execute_batch(BROKER_RESET)?,
+                Row::BlobReset => transaction.execute_batch(BLOB_RESET)?,
             }
         }
         transaction.commit()?;
