@@ -1,6 +1,7 @@
 //! The HTTP client of an application: one pool of connections for all its instances.
 
 use std::error::Error as _;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,17 +67,29 @@ pub(crate) fn full(body: Bytes) -> WasiBody {
     UnsyncBoxBody::new(Full::new(body).map_err(|never| match never {}))
 }
 
+/// The errors that Spin gives: a connection that cannot be made is refused, whatever the reason below; one that breaks is a
+/// protocol error. Names that are not found and TLS have their own.
 fn explain(error: &hyper_util::client::legacy::Error) -> Error {
-    tracing::debug!(%error, cause = error.source().map(ToString::to_string), "an outbound request failed");
+    tracing::debug!(%error, cause = ?error.source(), "an outbound request failed");
     if !error.is_connect() {
         return Error::HttpProtocolError;
     }
     let mut cause = error.source();
     while let Some(error) = cause {
-        if error.to_string().contains("dns error") {
+        // The connector's error type is private; its text is "dns error".
+        if error.to_string() == "dns error" {
             return Error::DnsError { rcode: Some("address not available".to_owned()), info_code: Some(0) };
+        }
+        if error.downcast_ref::<io::Error>().is_some_and(is_tls) {
+            return Error::TlsProtocolError;
         }
         cause = error.source();
     }
     Error::ConnectionRefused
+}
+
+/// TLS reports all of its errors as invalid data, and the connector wraps them once more.
+fn is_tls(error: &io::Error) -> bool {
+    let wrapped = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
+    error.kind() == io::ErrorKind::InvalidData || wrapped.is_some_and(is_tls)
 }

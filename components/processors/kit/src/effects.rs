@@ -1,8 +1,8 @@
 //! The table `effects`: a line for every step that ran, for demos and tests.
 //!
 //! It has no unique key on purpose. What the table of messages hides so well, a step that ran twice,
-//! shows here as two lines with the same id and step. `outcome` is what the step was about to answer; a
-//! step that dies after this line is exactly the one that may run twice.
+//! shows here as two lines with the same id and step. `outcome` is what the step was about to answer when the line was
+//! written, which is before the table of messages is touched: a step that dies then is exactly the one that may run twice.
 
 use serde::Serialize;
 

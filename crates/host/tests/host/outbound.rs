@@ -219,11 +219,41 @@ async fn a_kill_after_the_response_began_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_a_refused_connection() {
+async fn a_connection_that_cannot_be_made_says_why() {
+    let peer = Peer::start().await;
+    let listener = tokio::net::TcpListener::bind(crate::support::local()).await.unwrap();
+    let nobody = listener.local_addr().unwrap();
+    drop(listener);
+    let app = Project::new("allowed_outbound_hosts = [\"*://*:*\"]").start().await;
+    for (uri, expected) in
+        [(format!("http://{nobody}/"), "ConnectionRefused"), (format!("https://{}/", peer.address), "TlsProtocolError")]
+    {
+        let answers = app.send(&serde_json::json!([{ "method": "GET", "uri": uri }]).to_string()).await;
+        assert!(answers[0].contains(expected), "{uri} {answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_small_request_leaves_in_one_write() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind(crate::support::local()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    drop(listener);
     let app = Project::new(&format!("allowed_outbound_hosts = [\"http://{address}\"]")).start().await;
-    let calls = serde_json::json!([{ "method": "GET", "uri": format!("http://{address}/") }]);
-    assert!(app.send(&calls.to_string()).await[0].contains("ConnectionRefused"));
+    let calls = serde_json::json!([{
+        "method": "PUT",
+        "uri": format!("http://{address}/"),
+        "headers": [["content-length", "4"]],
+        "body": "body",
+    }])
+    .to_string();
+    let peer = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut first = vec![0; 4096];
+        let length = stream.read(&mut first).await.unwrap();
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        String::from_utf8(first[..length].to_vec()).unwrap()
+    };
+    let (answers, first) = tokio::join!(app.send(&calls), peer);
+    assert_eq!(answers, ["204 "]);
+    assert!(first.ends_with("\r\n\r\nbody"), "{first}");
 }
