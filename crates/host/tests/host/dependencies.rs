@@ -5,7 +5,7 @@ use std::path::Path;
 use oncebus_host::{Sqlite, Value};
 use serde_json::json;
 
-use crate::support::{DEPENDENCY, Project, Running, wasm};
+use crate::support::{DEPENDENCY, Peer, Project, Running, wasm};
 
 const DATABASE: &str = "sqlite_databases = [\"default\"]";
 
@@ -164,6 +164,37 @@ async fn flaky_traps_after_the_effect() {
     assert_eq!(app.rows("SELECT epoch FROM messages"), [[Value::Integer(1)]], "the effect is there");
     assert_eq!(app.process(message(2)).await, json!([{ "done": null }]));
     assert_eq!(app.rows("SELECT epoch FROM messages"), [[Value::Integer(1)]], "and stays as it was written first");
+}
+
+#[tokio::test]
+async fn a_dependency_has_the_rights_that_it_inherits_and_no_others() {
+    let peer = Peer::start().await;
+    let attempts = ["environment", "database", "variable name", &format!("get http://{}/", peer.address)];
+    let refused = ["[]", "Error::AccessDenied", "Error::Undefined(\"name\")", "ErrorCode::HttpRequestDenied"];
+    let granted = ["[(\"COLOUR\", \"green\")]", "ok", "world", "200"];
+    for (inherit, rights) in [
+        ("[]", [false; 4]),
+        ("false", [false; 4]),
+        ("true", [true; 4]),
+        ("[\"environment\"]", [true, false, false, false]),
+        ("[\"sqlite_databases\"]", [false, true, false, false]),
+        ("[\"variables\"]", [false, false, true, false]),
+        ("[\"allowed_outbound_hosts\"]", [false, false, false, true]),
+    ] {
+        let rights_of_the_component = format!(
+            "{DATABASE}\n{}\nenvironment = {{ COLOUR = \"green\" }}\nvariables = {{ name = \"world\" }}",
+            peer.allow()
+        );
+        let mut project = Project::with_inherit(inherit, &rights_of_the_component);
+        project.options.overrides.insert(format!("guest/{DEPENDENCY}"), wasm("oncebus_host_probe"));
+        let app = project.start().await;
+        let batch: Vec<_> = attempts.iter().map(|attempt| json!({ "id": attempt, "body": attempt })).collect();
+        let steps = app.process(json!(batch)).await;
+        for (i, right) in rights.into_iter().enumerate() {
+            let expected = if right { granted[i] } else { refused[i] };
+            assert_eq!(steps[i], json!({ "done": expected }), "{inherit}: {}", attempts[i]);
+        }
+    }
 }
 
 #[tokio::test]

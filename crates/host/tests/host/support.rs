@@ -24,7 +24,10 @@ pub(crate) fn wasm(name: &str) -> PathBuf {
         let target = "wasm32-wasip2";
         let status = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--release", "--target", target])
-            .args(["--package", "oncebus-host-guest", "--package", "oncebus-store", "--package", "oncebus-flaky"])
+            .args(
+                ["oncebus-host-guest", "oncebus-host-probe", "oncebus-store", "oncebus-flaky"]
+                    .map(|p| format!("-p{p}")),
+            )
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()
             .unwrap();
