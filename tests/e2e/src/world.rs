@@ -1,0 +1,311 @@
+//! Emulator, host and components, wired.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::StatusCode;
+use oncebus_core::run::Summary;
+use oncebus_emulator::{Admin, Emulator, Options as EmulatorOptions};
+use oncebus_host::{App, LogSink, Options as HostOptions, Server, Sqlite};
+use rusqlite::types::Value;
+use serde_json::Value as Json;
+
+use crate::cut::Cuts;
+
+const RUN_TOKEN: &str = "run-token-of-the-tests";
+/// The auth token with which webhooks are signed.
+pub(crate) const TWILIO_TOKEN: &str = "twilio-token-of-the-tests";
+const CONTAINER: &str = "oncebus";
+
+/// What a test wants different.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The configuration document.
+    pub config: String,
+    /// The processor: `store` or `flaky`.
+    pub processor: &'static str,
+    /// Variables over those that the world sets.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let config = "
+            public_url = 'https://hooks.example.com'
+            [defaults]
+            gather_milliseconds = 20
+            retry_base_seconds = 1
+            [queues.orders]
+            [queues.texts]
+            [webhooks.twilio]
+            queue = 'texts'
+            [processor.settings]
+            effects = true
+        ";
+        Self { config: config.to_owned(), processor: "store", variables: BTreeMap::new() }
+    }
+}
+
+impl Setup {
+    /// With the processor that misbehaves as its messages say.
+    #[must_use]
+    pub fn flaky() -> Self {
+        Self { processor: "flaky", ..Self::default() }
+    }
+
+    /// With more in `[defaults]` of the configuration.
+    #[must_use]
+    pub fn with_defaults(mut self, lines: &str) -> Self {
+        self.config = self.config.replace("[defaults]", &format!("[defaults]\n{lines}\n"));
+        self
+    }
+
+    /// With a variable.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// What a run answered.
+#[derive(Debug)]
+pub struct Ran {
+    /// The status.
+    pub status: StatusCode,
+    /// The body as JSON; null where it is none.
+    pub body: Json,
+}
+
+impl Ran {
+    /// The summary of a run that went well.
+    #[must_use]
+    pub fn summary(self) -> Summary {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
+        serde_json::from_value(self.body).expect("a summary")
+    }
+}
+
+/// One of everything.
+pub struct World {
+    emulator: Emulator,
+    app: App,
+    server: Server,
+    client: reqwest::Client,
+    log: Arc<Mutex<Vec<String>>>,
+    /// The cuts still to come.
+    pub cuts: Cuts,
+}
+
+impl World {
+    /// Starts with the defaults.
+    pub async fn start() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    /// Starts as the setup says.
+    ///
+    /// # Panics
+    /// When anything does not start.
+    pub async fn with(setup: Setup) -> Self {
+        let queues = ["orders", "texts", "orders.poison", "texts.poison"];
+        let options = EmulatorOptions {
+            queues: queues.into_iter().map(Into::into).collect(),
+            containers: vec![CONTAINER.to_owned()],
+            ..EmulatorOptions::default()
+        };
+        let emulator = Emulator::start(options).await.expect("the emulator starts");
+        let (cuts, log) = (Cuts::default(), Arc::new(Mutex::new(Vec::new())));
+        let lines = Arc::clone(&log);
+        let options = HostOptions {
+            variables: variables(&emulator, &setup),
+            sqlite: Sqlite::Memory,
+            outbound: Some(Arc::new(cuts.clone())),
+            log: LogSink::new(move |line| lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.text)),
+            overrides: [(
+                "queue-handler/oncebus:processor/process@0.1.0".to_owned(),
+                component(&format!("oncebus_{}.wasm", setup.processor)),
+            )]
+            .into(),
+        };
+        let app = App::load(&root().join("spin.toml"), options).await.expect("the app loads (scripts/build)");
+        let server = app.serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.expect("the app listens");
+        Self { emulator, app, server, client: reqwest::Client::new(), log, cuts }
+    }
+
+    /// The emulator's admin.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        self.emulator.admin()
+    }
+
+    /// The address of a path.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.server.url())
+    }
+
+    /// A request to the app.
+    #[must_use]
+    pub fn request(&self, method: http::Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, self.url(path))
+    }
+
+    /// Posts a message with an id.
+    ///
+    /// # Panics
+    /// When it is not accepted.
+    pub async fn send(&self, queue: &str, id: &str, body: impl Into<String>) {
+        let path = format!("/queues/{queue}/messages");
+        let request = self.request(http::Method::POST, &path).header("Idempotency-Key", format!("\"{id}\""));
+        let answer = request.header("content-type", "application/json").body(body.into()).send().await;
+        let answer = answer.expect("an answer");
+        let status = answer.status();
+        assert_eq!(status, StatusCode::ACCEPTED, "{}", answer.text().await.unwrap_or_default());
+    }
+
+    /// One run of a queue that ends as soon as the queue is empty. `Err` when the instance died.
+    ///
+    /// # Errors
+    /// The status, or that there was none.
+    pub async fn try_run(&self, queue: &str) -> Result<Ran, String> {
+        self.run_for(queue, 1).await
+    }
+
+    /// One run of so many seconds.
+    ///
+    /// # Errors
+    /// As [`World::try_run`].
+    pub async fn run_for(&self, queue: &str, seconds: u32) -> Result<Ran, String> {
+        let path = format!("/internal/queues/{queue}/run?seconds={seconds}");
+        let request = self.request(http::Method::POST, &path).bearer_auth(RUN_TOKEN);
+        let answer = request.send().await.map_err(|error| error.to_string())?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(|error| error.to_string())?;
+        let body = serde_json::from_str(&text).unwrap_or(Json::Null);
+        if status == StatusCode::INTERNAL_SERVER_ERROR && body.is_null() {
+            return Err("the instance died".to_owned());
+        }
+        Ok(Ran { status, body })
+    }
+
+    /// One run that must go well.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn run(&self, queue: &str) -> Summary {
+        self.try_run(queue).await.expect("the run lives").summary()
+    }
+
+    /// One run that must die.
+    ///
+    /// # Panics
+    /// When it does not, or when a cut was not reached.
+    pub async fn run_and_die(&self, queue: &str) {
+        let ran = self.try_run(queue).await;
+        assert!(ran.is_err(), "the instance lives: {ran:?}");
+        assert_eq!(self.cuts.left(), 0, "a cut was not reached");
+    }
+
+    /// Moves the clocks of broker and storage past a peek-lock and a claim.
+    pub fn let_locks_expire(&self) {
+        self.admin().advance_clock(Duration::from_secs(61));
+    }
+
+    /// The rows of a statement on the processor's database; none when its tables are not there yet.
+    #[must_use]
+    pub fn query(&self, statement: &str) -> Vec<Vec<Value>> {
+        self.app.database().and_then(|database| database.query(statement, &[]).ok()).unwrap_or_default()
+    }
+
+    /// The ids in the store, each as often as it is there.
+    #[must_use]
+    pub fn stored(&self) -> Vec<String> {
+        self.query("SELECT id FROM messages ORDER BY id")
+            .into_iter()
+            .filter_map(|row| text(row.into_iter().next()?))
+            .collect()
+    }
+
+    /// How many steps of a message ran, by the log without a key.
+    #[must_use]
+    pub fn effects(&self, id: &str) -> usize {
+        let id = id.replace('\'', "''");
+        self.query(&format!("SELECT step FROM effects WHERE id = '{id}'")).len()
+    }
+
+    /// The state of a message, as ingest tells it.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn state(&self, queue: &str, id: &str) -> (StatusCode, Json) {
+        let answer = self.request(http::Method::GET, &format!("/queues/{queue}/messages/{id}")).send().await;
+        let answer = answer.expect("an answer");
+        let status = answer.status();
+        let text = answer.text().await.unwrap_or_default();
+        (status, serde_json::from_str(&text).unwrap_or(Json::Null))
+    }
+
+    /// How many messages an entity holds, in whatever state.
+    #[must_use]
+    pub fn queued(&self, entity: &str) -> usize {
+        self.admin().messages(entity).len()
+    }
+
+    /// What the components have printed.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The one record in the container.
+    ///
+    /// # Panics
+    /// When there is not exactly one.
+    #[must_use]
+    pub fn record(&self) -> BTreeMap<String, String> {
+        let mut blobs = self.admin().blobs(CONTAINER);
+        assert_eq!(blobs.len(), 1, "not one record");
+        let metadata = blobs.remove(0).metadata;
+        metadata.into_iter().collect()
+    }
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn variables(emulator: &Emulator, setup: &Setup) -> BTreeMap<String, String> {
+    let service_bus = emulator.service_bus_connection_string();
+    let blob_url = emulator.blob_url();
+    let storage_origin = blob_url.rsplit_once('/').map(|(origin, _)| origin.to_owned()).unwrap_or_default();
+    let own = [
+        ("oncebus_config", setup.config.clone()),
+        ("servicebus_send", service_bus.clone()),
+        ("servicebus_listen", service_bus),
+        ("servicebus_origin", emulator.service_bus_url()),
+        ("storage", emulator.storage_connection_string()),
+        ("storage_origin", storage_origin),
+        ("run_token", RUN_TOKEN.to_owned()),
+        ("twilio_auth_token", TWILIO_TOKEN.to_owned()),
+    ];
+    let mut variables: BTreeMap<String, String> =
+        own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    variables.extend(setup.variables.clone());
+    variables
+}
+
+/// The project's root.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn component(file: &str) -> PathBuf {
+    root().join("target/wasm32-wasip2/release").join(file)
+}

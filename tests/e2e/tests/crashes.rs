@@ -1,0 +1,92 @@
+//! An instance dies at every point of a message's way; the next run finishes, and the message is stored once.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use oncebus_e2e::{At, Cut, Does, Held, World};
+
+async fn dies_and_is_taken_up_again(cut: Cut) -> World {
+    let world = World::start().await;
+    world.send("orders", "m-1", "{}").await;
+    world.cuts.add(cut);
+    world.run_and_die("orders").await;
+    world.let_locks_expire();
+    let summary = world.run("orders").await;
+    assert_eq!(summary.received, 1);
+    assert_eq!(summary.done + summary.duplicate, 1, "{summary:?}");
+    assert_eq!(world.stored(), ["m-1"]);
+    assert_eq!(world.queued("orders"), 0, "the message is completed");
+    assert_eq!(world.record()["st"], "d");
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_the_claim_the_next_run_is_the_first() {
+    let world = dies_and_is_taken_up_again(Cut::first(At::Claim, Does::DieBefore)).await;
+    assert_eq!((world.effects("m-1"), world.record()["ep"].as_str()), (1, "1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_claim_the_next_run_takes_over() {
+    let world = dies_and_is_taken_up_again(Cut::first(At::Claim, Does::DieAfter)).await;
+    assert_eq!((world.effects("m-1"), world.record()["ep"].as_str()), (1, "2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_effect_the_step_runs_again_with_a_higher_epoch() {
+    let world = dies_and_is_taken_up_again(Cut::first(At::Write, Does::DieBefore)).await;
+    assert_eq!(world.effects("m-1"), 2);
+    let epochs = world.query("SELECT epoch FROM effects ORDER BY epoch");
+    assert_eq!(format!("{epochs:?}"), "[[Integer(1)], [Integer(2)]]");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_done_the_next_delivery_is_a_duplicate() {
+    let world = dies_and_is_taken_up_again(Cut::first(At::Write, Does::DieAfter)).await;
+    assert_eq!(world.effects("m-1"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_the_completion_the_next_delivery_is_a_duplicate() {
+    let world = dies_and_is_taken_up_again(Cut::first(At::Complete, Does::DieBefore)).await;
+    assert_eq!(world.effects("m-1"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_claim_is_taken_over_and_the_sleepers_write_is_refused() {
+    let world = World::start().await;
+    world.send("orders", "m-1", "{}").await;
+    let held = Held::default();
+    world.cuts.add(Cut::first(At::Write, Does::Hold(held.clone())));
+    let (sleeper, ()) = tokio::join!(world.run_for("orders", 20), async {
+        held.reached().await;
+        world.let_locks_expire();
+        let successor = world.run("orders").await;
+        assert_eq!((successor.received, successor.done), (1, 1), "{successor:?}");
+        held.release();
+        world.admin().remove_queue("orders");
+    });
+    let sleeper = sleeper.unwrap().summary();
+    assert_eq!((sleeper.done, sleeper.lost), (0, 1), "{sleeper:?}");
+    assert_eq!(world.stored(), ["m-1"]);
+    assert_eq!(world.record()["ep"], "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_reply_to_the_claim_is_recognised_by_its_mark() {
+    let world = World::start().await;
+    world.send("orders", "m-1", "{}").await;
+    world.cuts.add(Cut::first(At::Claim, Does::LoseReply));
+    let summary = world.run("orders").await;
+    assert_eq!((summary.done, summary.busy, world.effects("m-1")), (1, 0, 1), "{summary:?}");
+    assert_eq!(world.record()["ep"], "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_reply_to_done_is_recognised_by_its_mark() {
+    let world = World::start().await;
+    world.send("orders", "m-1", "{}").await;
+    world.cuts.add(Cut::first(At::Write, Does::LoseReply));
+    let summary = world.run("orders").await;
+    assert_eq!((summary.done, summary.lost, world.effects("m-1")), (1, 0, 1), "{summary:?}");
+    assert_eq!(world.queued("orders"), 0);
+}
