@@ -47,6 +47,8 @@ pub struct Run {
     seen: Instant,
     probing: bool,
     receiving: bool,
+    /// The queue was found empty when no time was left for another long poll.
+    drained: bool,
     polls: usize,
     /// How many polls to keep going: doubled by each message, halved by each empty answer.
     window: usize,
@@ -68,8 +70,8 @@ impl Run {
     /// A run that ends `length` from now. `batch` bounds a call of the processor; `random` makes its names unique.
     #[must_use]
     pub fn new(queue: QueueConfig, batch: usize, length: Duration, now: Instant, random: u128) -> Self {
-        // What is in hand must be settled within the rest: a fifth of the run, between 1 s and 5 s.
-        let rest = (length / 5).clamp(Duration::from_secs(1), Duration::from_secs(5)).min(length);
+        // What is in hand must be settled within the rest: a fifth of the run, between 0.5 s and 5 s.
+        let rest = (length / 5).clamp(Duration::from_millis(500), Duration::from_secs(5)).min(length / 2);
         let deadline = now.plus(length);
         let names = Names::new(random);
         let summary = Summary { queue: queue.name.clone(), run: names.run().to_owned(), ..Summary::default() };
@@ -83,6 +85,7 @@ impl Run {
             seen: now,
             probing: true,
             receiving: true,
+            drained: false,
             polls: 0,
             window: 1,
             slots: BTreeMap::new(),
@@ -192,6 +195,7 @@ impl Run {
             Ok(None) => {
                 self.window = (self.window / 2).max(1);
                 self.summary.backlog = false;
+                self.drained |= self.poll_seconds(now) == 0;
             }
             Err(trouble) => self.stop_receiving(&trouble),
         }
@@ -378,10 +382,11 @@ impl Run {
     }
 
     fn may_poll(&self, now: Instant) -> bool {
-        self.receiving && !self.probing && self.poll_seconds(now) > 0
+        self.receiving && !self.probing && !self.drained && now < self.receive_until
     }
 
-    /// Whole seconds that a poll begun now may wait.
+    /// Whole seconds that a poll begun now may wait. With less than one left it does not wait: what is there is taken until
+    /// the first empty answer.
     fn poll_seconds(&self, now: Instant) -> u32 {
         u32::try_from(now.until(self.receive_until).min(LONGEST_POLL).as_secs()).unwrap_or(0)
     }

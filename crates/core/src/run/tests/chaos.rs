@@ -1,0 +1,96 @@
+//! A seed chooses: which request is answered when, which reply is lost, who dies, when time passes.
+//!
+//! Whatever it chooses, no record is finished twice, nothing is completed that no record or copy stands for, and when the chaos
+//! ends every message is finished.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::sim::{Fate, Worker, World, run};
+use crate::run::{Step, Work};
+
+/// One choice of the seed.
+#[derive(Debug, Clone)]
+enum Choice {
+    /// A worker's request is performed.
+    Perform { worker: usize, request: usize, fate: Fate },
+    /// Time passes.
+    Pass(Duration),
+    /// A worker dies, and another starts.
+    Die(usize),
+}
+
+fn choice() -> impl Strategy<Value = Choice> {
+    let fate = prop_oneof![8 => Just(Fate::Answered), 1 => Just(Fate::ReplyLost), 1 => Just(Fate::Swallowed)];
+    prop_oneof![
+        20 => (0..2_usize, any::<usize>(), fate)
+            .prop_map(|(worker, request, fate)| Choice::Perform { worker, request, fate }),
+        4 => (1..300_u64).prop_map(|millis| Choice::Pass(Duration::from_millis(millis))),
+        1 => (5..70_u64).prop_map(|seconds| Choice::Pass(Duration::from_secs(seconds))),
+        1 => (0..2_usize).prop_map(Choice::Die),
+    ]
+}
+
+/// A processor that takes a step or two, fails now and then, and is done in the end.
+fn processor(work: &Work) -> Step {
+    match (work.id.as_bytes().last().copied().unwrap_or_default() % 4, work.step, work.attempt) {
+        (1, 0, _) => Step::More(b"half".to_vec()),
+        (2, _, 1) => Step::Retry { reason: "once".into(), after: Some(Duration::from_secs(3)) },
+        _ => Step::Done(None),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_message_is_finished_once(choices in proptest::collection::vec(choice(), 20..400)) {
+        let mut world = World::default();
+        let ids: BTreeSet<String> = (0..6).map(|n| format!("m-{n}")).collect();
+        for id in &ids {
+            world.send(id, "body");
+        }
+        world.send("m-0", "body");
+        let mut random = 0;
+        let mut fresh = |world: &World| {
+            random += 1;
+            Worker::start(world, Duration::from_secs(30), random)
+        };
+        let mut workers = [fresh(&world), fresh(&world)];
+        for choice in choices {
+            match choice {
+                Choice::Perform { worker, request, fate } => {
+                    let worker = &mut workers[worker];
+                    let index = request % worker.requests().max(1);
+                    worker.perform(&mut world, index, fate, &mut processor);
+                }
+                Choice::Pass(time) => world.now += time,
+                Choice::Die(worker) => workers[worker].die(),
+            }
+            for worker in &mut workers {
+                worker.wake(&world, &mut processor);
+                if !worker.is_alive() {
+                    *worker = fresh(&world);
+                }
+            }
+        }
+        // The chaos ends: whoever is left dies, and one worker after the other finishes what there is.
+        for round in 0..60_u32 {
+            world.now += Duration::from_secs(75);
+            run(&mut world, 1_000 + u128::from(round), &mut processor);
+            if world.queued() == 0 {
+                break;
+            }
+        }
+        prop_assert!(world.violations.is_empty(), "{:?}", world.violations);
+        prop_assert_eq!(world.queued(), 0, "something never ends");
+        let finished: BTreeSet<String> = world.finished.iter().cloned().collect();
+        prop_assert_eq!(finished.len(), world.finished.len(), "finished twice: {:?}", world.finished);
+        let parked: BTreeSet<String> =
+            world.poison.iter().filter_map(|message| message.properties.text("oncebus-id")).map(str::to_owned).collect();
+        let accounted: BTreeSet<String> = finished.union(&parked).cloned().collect();
+        prop_assert_eq!(accounted, ids);
+    }
+}

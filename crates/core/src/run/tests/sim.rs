@@ -1,0 +1,337 @@
+//! A broker, a storage, and workers that run the real machine against them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::config::{Config, QueueConfig};
+use crate::message::{Delivery, LockRef, Outgoing, Properties, property};
+use crate::record::{ETag, Record, Seen, State};
+use crate::run::{Command, Copy, Effect, Event, Reply, Run, Step, Summary, Tag, Work};
+use crate::time::{Instant, UnixTime};
+
+/// The queue of all tests.
+pub(super) fn queue() -> QueueConfig {
+    Config::parse("[defaults]\nbatch = 4\n[queues.q]").unwrap().queue("q").unwrap().clone()
+}
+
+#[derive(Debug, Clone)]
+struct Stored {
+    record: Record,
+    version: u64,
+    last_modified: Duration,
+}
+
+#[derive(Debug, Clone)]
+struct Queued {
+    sequence: i64,
+    message: Outgoing,
+    deliveries: u32,
+    visible_at: Duration,
+    lock: Option<String>,
+}
+
+/// What the outside does to one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Done, and answered.
+    Answered,
+    /// Done, and the answer lost.
+    ReplyLost,
+    /// Not done, and nobody knows.
+    Swallowed,
+}
+
+/// Both services.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) now: Duration,
+    records: BTreeMap<String, Stored>,
+    queue: Vec<Queued>,
+    pub(super) poison: Vec<Outgoing>,
+    next_sequence: i64,
+    next_lock: u64,
+    next_version: u64,
+    /// Ids whose record went to `d`, in order: each must be here once.
+    pub(super) finished: Vec<String>,
+    /// What must never happen and did.
+    pub(super) violations: Vec<String>,
+    /// Sequence numbers of deliveries that a copy stands for.
+    copied: Vec<i64>,
+}
+
+impl World {
+    pub(super) fn send(&mut self, id: &str, body: &str) {
+        let properties: Properties = [(property::ID, id)].into_iter().collect();
+        self.enqueue(
+            Outgoing {
+                message_id: Some(id.to_owned()),
+                body: Bytes::copy_from_slice(body.as_bytes()),
+                properties,
+                ..Outgoing::default()
+            },
+            Duration::ZERO,
+        );
+    }
+
+    fn enqueue(&mut self, message: Outgoing, delay: Duration) {
+        self.next_sequence += 1;
+        let visible_at = self.now + delay;
+        self.queue.push(Queued { sequence: self.next_sequence, message, deliveries: 0, visible_at, lock: None });
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn record(&self, id: &str) -> Option<&Record> {
+        self.records.get(&crate::id::record_name("q", id)).map(|stored| &stored.record)
+    }
+
+    fn receive(&mut self) -> Option<Delivery> {
+        let now = self.now;
+        let next = self.queue.iter_mut().find(|queued| queued.visible_at <= now)?;
+        self.next_lock += 1;
+        let lock_token = format!("lock-{}", self.next_lock);
+        next.lock = Some(lock_token.clone());
+        next.visible_at = now + queue().lock_duration;
+        next.deliveries += 1;
+        Some(Delivery {
+            lock: LockRef { sequence_number: next.sequence, lock_token },
+            message_id: next.message.message_id.clone().unwrap_or_default(),
+            delivery_count: next.deliveries,
+            enqueued_at: Some(UnixTime(0)),
+            locked_until: None,
+            answered_at: Some(UnixTime(now.as_secs())),
+            content_type: next.message.content_type.clone(),
+            body: next.message.body.clone(),
+            properties: next.message.properties.clone(),
+            correlation_id: None,
+            label: None,
+            reply_to: None,
+            to: None,
+            partition_key: None,
+        })
+    }
+
+    fn locked(&mut self, lock: &LockRef) -> Option<usize> {
+        let now = self.now;
+        self.queue
+            .iter()
+            .position(|queued| queued.lock.as_deref() == Some(lock.lock_token.as_str()) && queued.visible_at > now)
+    }
+
+    fn etag(version: u64) -> ETag {
+        ETag::parse(&format!("\"{version}\"")).unwrap()
+    }
+
+    fn store(&mut self, name: &str, record: Record) -> Reply {
+        if record.state == State::Done {
+            self.finished.push(record.id.clone());
+        }
+        self.next_version += 1;
+        let version = self.next_version;
+        self.records.insert(name.to_owned(), Stored { record, version, last_modified: self.now });
+        Reply::Stored(Self::etag(version))
+    }
+
+    fn perform(&mut self, command: Command, lock: &LockRef, name: &str) -> Reply {
+        match command {
+            Command::Create(_) if self.records.contains_key(name) => Reply::Exists,
+            Command::Create(record) => self.store(name, record),
+            Command::Write { etag, record } => match self.records.get(name) {
+                Some(stored) if Self::etag(stored.version) == etag => {
+                    if stored.record.state == State::Done {
+                        self.violations.push(format!("{name}: written after done"));
+                    }
+                    if record.epoch < stored.record.epoch {
+                        self.violations.push(format!("{name}: the epoch went back"));
+                    }
+                    self.store(name, record)
+                }
+                _ => Reply::Refused,
+            },
+            Command::Look => self.records.get(name).map_or(Reply::Missing, |stored| {
+                Reply::Found(Box::new(Seen {
+                    record: stored.record.clone(),
+                    etag: Self::etag(stored.version),
+                    last_modified: UnixTime(stored.last_modified.as_secs()),
+                    date: UnixTime(self.now.as_secs()),
+                }))
+            }),
+            Command::Renew => match self.locked(lock) {
+                Some(index) => {
+                    self.queue[index].visible_at = self.now + queue().lock_duration;
+                    Reply::Settled
+                }
+                None => Reply::LockLost,
+            },
+            Command::Complete => self.complete(lock, name),
+            Command::Send(copy) => {
+                let Copy { queue, message, delay } = *copy;
+                self.copied.push(lock.sequence_number);
+                if queue == "q" {
+                    self.enqueue(message, delay)
+                } else {
+                    self.poison.push(message)
+                }
+                Reply::Settled
+            }
+        }
+    }
+
+    fn complete(&mut self, lock: &LockRef, name: &str) -> Reply {
+        let Some(index) = self.locked(lock) else { return Reply::LockLost };
+        let gone = self.queue.remove(index);
+        let settled = self.records.get(name).is_some_and(|stored| match stored.record.state {
+            State::Done => true,
+            State::Parked => stored.record.copied,
+            State::Processing | State::Released => false,
+        });
+        if !settled && !self.copied.contains(&gone.sequence) {
+            self.violations.push(format!("{name}: completed without a record or a copy that stands for it"));
+        }
+        Reply::Settled
+    }
+}
+
+/// One request under way.
+#[derive(Debug)]
+enum Request {
+    Probe,
+    Poll(u32),
+    Command(Tag, Command, LockRef, String),
+}
+
+/// An instance of the handler: the real machine, and its requests under way.
+#[derive(Debug)]
+pub(super) struct Worker {
+    run: Option<Run>,
+    requests: VecDeque<Request>,
+    start: Duration,
+    pub(super) summary: Option<Summary>,
+    /// What it gave the processor: id, epoch, step.
+    pub(super) processed: Vec<(String, u64, u32)>,
+}
+
+/// What the processor of the simulation answers to one message.
+pub(super) type Processor<'a> = dyn FnMut(&Work) -> Step + 'a;
+
+impl Worker {
+    pub(super) fn start(world: &World, length: Duration, random: u128) -> Self {
+        let mut run = Run::new(queue(), 4, length, Instant(world.now), random);
+        let effects = run.start();
+        let mut worker =
+            Self { run: Some(run), requests: VecDeque::new(), start: world.now, summary: None, processed: Vec::new() };
+        worker.take(effects, Instant(world.now), &mut |_| Step::Done(None));
+        worker
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.run.is_some()
+    }
+
+    pub(super) fn requests(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// It dies: nothing of it happens any more.
+    pub(super) fn die(&mut self) {
+        self.run = None;
+        self.requests.clear();
+    }
+
+    fn take(&mut self, effects: Vec<Effect>, now: Instant, processor: &mut Processor<'_>) {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            let Some(run) = self.run.as_mut() else { return };
+            match effect {
+                Effect::Probe => self.requests.push_back(Request::Probe),
+                Effect::Poll { timeout_seconds } => self.requests.push_back(Request::Poll(timeout_seconds)),
+                Effect::Perform { tag, command } => {
+                    let (lock, name) = run.target(tag).unwrap();
+                    self.requests.push_back(Request::Command(tag, command, lock.clone(), name.to_owned()));
+                }
+                Effect::Process(work) => {
+                    let tags = work.iter().map(|work| work.tag).collect();
+                    self.processed.extend(work.iter().map(|work| (work.id.clone(), work.epoch, work.step)));
+                    let steps = work.iter().map(&mut *processor).collect();
+                    effects.extend(run.on(Event::Processed { tags, steps, took: Duration::ZERO }, now));
+                }
+                Effect::Note(_) => {}
+            }
+        }
+        if self.run.as_ref().is_some_and(Run::is_over) {
+            self.summary = self.run.take().map(Run::into_summary);
+            self.requests.clear();
+        }
+    }
+
+    /// Performs one of its requests, and lets it have the reply, if there is one.
+    pub(super) fn perform(&mut self, world: &mut World, index: usize, fate: Fate, processor: &mut Processor<'_>) {
+        let Some(request) = self.requests.remove(index) else { return };
+        let now = Instant(world.now);
+        let event = match request {
+            Request::Probe => Event::Probed(Ok(())),
+            Request::Poll(_) => {
+                let result = if fate == Fate::Swallowed { None } else { world.receive() };
+                let result = if fate == Fate::Answered { result } else { None };
+                Event::Polled { result: Ok(result.map(Box::new)), pending_since: now, calls: 1 }
+            }
+            Request::Command(tag, command, lock, name) => {
+                let writes = matches!(command, Command::Create(_) | Command::Write { .. });
+                let reply = match fate {
+                    Fate::Swallowed => None,
+                    _ => Some(world.perform(command, &lock, &name)),
+                };
+                let lost = if writes { Reply::Unknown } else { Reply::Unavailable("lost".to_owned()) };
+                let reply = reply.filter(|_| fate == Fate::Answered).unwrap_or(lost);
+                Event::Replied { tag, reply, calls: 1 }
+            }
+        };
+        if let Some(run) = self.run.as_mut() {
+            let effects = run.on(event, now);
+            self.take(effects, now, processor);
+        }
+    }
+
+    /// Lets it notice the time.
+    pub(super) fn wake(&mut self, world: &World, processor: &mut Processor<'_>) {
+        if let Some(run) = self.run.as_mut() {
+            let effects = run.wake(Instant(world.now));
+            self.take(effects, Instant(world.now), processor);
+        }
+    }
+
+    /// Runs alone to its end, everything answered in order. Idle time is skipped.
+    pub(super) fn finish(&mut self, world: &mut World, processor: &mut Processor<'_>) -> Summary {
+        for _ in 0..10_000 {
+            match self.next_request(world) {
+                Some(index) => self.perform(world, index, Fate::Answered, processor),
+                None => match self.run.as_ref() {
+                    Some(run) => world.now = run.next_wake().0.max(world.now + Duration::from_millis(1)),
+                    None => break,
+                },
+            }
+            self.wake(world, processor);
+        }
+        self.summary.clone().expect("a run ends")
+    }
+
+    /// The next request that can be answered: a long poll waits while the queue is empty, until its end.
+    fn next_request(&self, world: &World) -> Option<usize> {
+        let empty = !world.queue.iter().any(|queued| queued.visible_at <= world.now);
+        let waits = |request: &Request| match request {
+            Request::Poll(seconds) => empty && world.now < self.start + Duration::from_secs(u64::from(*seconds)),
+            Request::Probe | Request::Command(..) => false,
+        };
+        self.requests.iter().position(|request| !waits(request))
+    }
+}
+
+/// A run to its end with a processor.
+pub(super) fn run(world: &mut World, random: u128, processor: &mut Processor<'_>) -> Summary {
+    let mut worker = Worker::start(world, Duration::from_secs(20), random);
+    worker.finish(world, processor)
+}

@@ -1,0 +1,149 @@
+//! One course of events each.
+
+use std::time::Duration;
+
+use super::sim::{Fate, Worker, World, queue, run};
+use crate::record::State;
+use crate::run::{Step, Work};
+
+fn done(_: &Work) -> Step {
+    Step::Done(None)
+}
+
+#[test]
+fn a_batch_takes_four_requests_a_message_and_few_calls_of_the_processor() {
+    let mut world = World::default();
+    for n in 0..8 {
+        world.send(&format!("m-{n}"), "body");
+    }
+    let summary = run(&mut world, 1, &mut done);
+    assert_eq!((summary.received, summary.done, world.queued()), (8, 8, 0));
+    let calls = summary.without_key.calls;
+    assert_eq!((calls.receive, calls.create, calls.write, calls.complete), (8, 8, 8, 8));
+    assert!(summary.process_calls <= 5, "{summary:?}");
+}
+
+#[test]
+fn a_twin_waits_for_the_outcome_and_is_a_duplicate() {
+    let mut world = World::default();
+    world.send("m", "body");
+    world.send("m", "body");
+    let summary = run(&mut world, 1, &mut done);
+    assert_eq!((summary.done, summary.duplicate, summary.busy), (1, 1, 0));
+    assert_eq!((world.finished.len(), world.queued()), (1, 0));
+}
+
+#[test]
+fn steps_go_on_from_checkpoint_to_checkpoint() {
+    let mut world = World::default();
+    world.send("m", "body");
+    let mut seen = Vec::new();
+    let summary = run(&mut world, 1, &mut |work: &Work| {
+        seen.push((work.step, work.checkpoint.clone()));
+        if work.step < 2 { Step::More(vec![u8::try_from(work.step).unwrap()]) } else { Step::Done(Some("all".into())) }
+    });
+    assert_eq!(summary.done, 1);
+    assert_eq!(seen, [(0, None), (1, Some(vec![0])), (2, Some(vec![1]))]);
+    assert_eq!(world.record("m").unwrap().result.as_deref(), Some("all"));
+    assert_eq!(summary.calls.renew, 2, "the broker's lock is renewed at each checkpoint");
+}
+
+#[test]
+fn a_failure_is_released_and_its_copy_comes_when_it_is_due() {
+    let mut world = World::default();
+    world.send("m", "body");
+    let mut attempts = Vec::new();
+    let summary = run(&mut world, 1, &mut |work: &Work| {
+        attempts.push((work.attempt, work.epoch));
+        match work.attempt {
+            1 => Step::Retry { reason: "not yet".into(), after: Some(Duration::from_secs(5)) },
+            _ => Step::Done(None),
+        }
+    });
+    assert_eq!((summary.received, summary.retried, summary.done), (2, 1, 1), "{summary:?}");
+    assert_eq!(attempts, [(1, 1), (2, 2)]);
+    assert_eq!((world.queued(), world.record("m").unwrap().failures), (0, 1));
+}
+
+#[test]
+fn a_rejected_message_is_copied_marked_and_completed() {
+    let mut world = World::default();
+    world.send("m", "body");
+    let summary = run(&mut world, 1, &mut |_| Step::Reject("bad".into()));
+    let record = world.record("m").unwrap();
+    assert_eq!((summary.parked, record.state, record.copied), (1, State::Parked, true));
+    assert_eq!((world.poison.len(), world.queued()), (1, 0));
+    assert_eq!(world.poison[0].properties.text("DeadLetterReason"), Some("rejected"));
+    assert_eq!(world.poison[0].properties.text("DeadLetterErrorDescription"), Some("bad"));
+}
+
+#[test]
+fn an_overrun_call_settles_nothing_and_the_next_attempt_is_fenced() {
+    let mut world = World::default();
+    world.send("m", "body");
+    let mut worker = Worker::start(&world, Duration::from_secs(200), 1);
+    // Up to the claim: probe, poll, and the create after the gathering.
+    worker.perform(&mut world, 0, Fate::Answered, &mut done);
+    worker.perform(&mut world, 0, Fate::Answered, &mut done);
+    world.now += Duration::from_secs(1);
+    worker.wake(&world, &mut done);
+    // The reply to the create comes when the claim's time is over: the machine must not call the processor.
+    let create = worker.requests() - 1;
+    world.now += queue().working_time();
+    worker.perform(&mut world, create, Fate::Answered, &mut done);
+    assert!(worker.processed.is_empty(), "no time was left");
+    assert!(world.finished.is_empty());
+}
+
+#[test]
+fn work_that_outlasts_the_run_burns_neither_deliveries_nor_attempts() {
+    let mut world = World::default();
+    world.send("m", "body");
+    let mut worker = Worker::start(&world, Duration::from_secs(2), 1);
+    let mut steps = 0;
+    let mut endless = |_: &Work| {
+        steps += 1;
+        Step::More(vec![7])
+    };
+    // Each request takes a while, so the run ends between two steps.
+    for _ in 0..1_000 {
+        if !worker.is_alive() {
+            break;
+        }
+        world.now += Duration::from_millis(50);
+        worker.perform(&mut world, 0, Fate::Answered, &mut endless);
+        worker.wake(&world, &mut endless);
+    }
+    let summary = worker.summary.clone().expect("the run ended");
+    assert_eq!(summary.released, 1, "{summary:?}");
+    let record = world.record("m").unwrap().clone();
+    assert_eq!((record.state, record.failures), (State::Released, 0));
+    assert_eq!(record.checkpoint, Some(vec![7]));
+    let next = run(&mut world, 2, &mut done);
+    assert_eq!((next.received, next.done, world.queued()), (1, 1, 0));
+    assert_eq!(world.record("m").unwrap().epoch, 2);
+}
+
+#[test]
+fn a_storage_that_refuses_stops_the_receiving() {
+    let mut world = World::default();
+    for n in 0..20 {
+        world.send(&format!("m-{n}"), "body");
+    }
+    let mut worker = Worker::start(&world, Duration::from_secs(20), 1);
+    for _ in 0..500 {
+        if !worker.is_alive() {
+            break;
+        }
+        // Everything is swallowed from the third request on.
+        let fate =
+            if world.finished.is_empty() && worker.processed.is_empty() { Fate::Answered } else { Fate::Swallowed };
+        worker.perform(&mut world, 0, fate, &mut done);
+        world.now += Duration::from_millis(100);
+        worker.wake(&world, &mut done);
+    }
+    let summary = worker.summary.clone().expect("the run ended");
+    assert!(summary.trouble.is_some(), "{summary:?}");
+    assert!(summary.received < 20, "it went on receiving: {summary:?}");
+    assert!(world.violations.is_empty(), "{:?}", world.violations);
+}
