@@ -21,6 +21,7 @@ fn message(run: &str, work: Work, settings: &BTreeMap<String, String>) -> Messag
     Message {
         id: work.id,
         queue: work.queue,
+        group: work.group,
         key: work.key,
         content_type: work.content_type,
         body: Vec::from(work.body),

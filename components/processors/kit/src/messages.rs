@@ -3,10 +3,10 @@
 //! A batch is one statement with one parameter, a JSON array: one round trip, one transaction, all or nothing.
 //! Repeating it changes nothing: a row that is there stays as it was first written.
 //!
-//! **The key is the id alone**, without the queue. A record guards an id in all queues that a route may choose
-//! among, so a sender's retry that lands on another of them is the same message, and here too it must
-//! meet its own row. The price: two queues that have nothing to do with each other share one space of ids. So an id that
-//! meets a row with another body is not skipped in silence: [`Outcome::Taken`].
+//! **The key is the group of queues and the id.** A record guards an id in all queues that a route may choose
+//! among, so a sender's retry that lands on another of them is the same message and meets its own row here too. The same id in
+//! another group is another message. An id that meets a row with another body is not skipped in silence:
+//! [`Outcome::Taken`].
 //!
 //! `epoch` and `attempt` are those of the attempt that wrote the row, and say nothing about later ones.
 
@@ -22,7 +22,8 @@ use crate::{Database, DatabaseError};
 /// `properties` is a JSON object, name to value.
 pub(crate) const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS messages (
-        id TEXT NOT NULL PRIMARY KEY,
+        id TEXT NOT NULL,
+        queue_group TEXT NOT NULL,
         queue TEXT NOT NULL,
         lock_key TEXT,
         content_type TEXT,
@@ -30,7 +31,8 @@ pub(crate) const SCHEMA: &[&str] = &[
         properties TEXT NOT NULL,
         enqueued_at_ms INTEGER NOT NULL,
         epoch INTEGER NOT NULL,
-        attempt INTEGER NOT NULL
+        attempt INTEGER NOT NULL,
+        PRIMARY KEY (queue_group, id)
     ) STRICT",
     "CREATE INDEX IF NOT EXISTS messages_by_time ON messages (queue, enqueued_at_ms)",
     "CREATE INDEX IF NOT EXISTS messages_by_lock_key ON messages (lock_key) WHERE lock_key IS NOT NULL",
@@ -38,19 +40,20 @@ pub(crate) const SCHEMA: &[&str] = &[
 
 /// `WHERE true` keeps the parser from reading `ON CONFLICT` as the join's `ON`.
 const INSERT: &str = "\
-    INSERT INTO messages (id, queue, lock_key, content_type, body, properties, enqueued_at_ms, epoch, attempt)
-    SELECT m.value ->> 'id', m.value ->> 'queue', m.value ->> 'lock_key', m.value ->> 'content_type',
+    INSERT INTO messages (id, queue_group, queue, lock_key, content_type, body, properties, enqueued_at_ms, epoch, attempt)
+    SELECT m.value ->> 'id', m.value ->> 'queue_group', m.value ->> 'queue', m.value ->> 'lock_key', m.value ->> 'content_type',
            coalesce(m.value ->> 'text', unhex(m.value ->> 'hex')), m.value -> 'properties',
            m.value ->> 'enqueued_at_ms', m.value ->> 'epoch', m.value ->> 'attempt'
     FROM json_each(?1) AS m
     WHERE true
-    ON CONFLICT (id) DO NOTHING
+    ON CONFLICT (queue_group, id) DO NOTHING
     RETURNING id";
 
 /// Which of these messages stand in the table with another body.
 const TAKEN: &str = "\
     SELECT s.id
-    FROM json_each(?1) AS m JOIN messages AS s ON s.id = m.value ->> 'id'
+    FROM json_each(?1) AS m JOIN messages AS s
+        ON s.queue_group = m.value ->> 'queue_group' AND s.id = m.value ->> 'id'
     WHERE s.body IS NOT coalesce(m.value ->> 'text', unhex(m.value ->> 'hex'))";
 
 /// What became of one message.
@@ -113,6 +116,7 @@ pub(crate) fn json(rows: &impl Serialize) -> Value {
 #[derive(Serialize)]
 struct Row<'a> {
     id: &'a str,
+    queue_group: &'a str,
     queue: &'a str,
     lock_key: Option<&'a str>,
     content_type: Option<&'a str>,
@@ -137,6 +141,7 @@ impl<'a> Row<'a> {
     fn of(message: &'a Message) -> Self {
         Self {
             id: &message.id,
+            queue_group: &message.group,
             queue: &message.queue,
             lock_key: message.key.as_deref(),
             content_type: message.content_type.as_deref(),

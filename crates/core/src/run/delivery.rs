@@ -254,13 +254,14 @@ impl Handling {
 
     /// What the processor is given, while a claim is held.
     #[must_use]
-    pub fn work(&self, tag: Tag, queue: &str, time_left: Duration) -> Option<Work> {
+    pub fn work(&self, tag: Tag, queue: &QueueConfig, time_left: Duration) -> Option<Work> {
         let record = &self.held.as_ref()?.record;
         let own = self.delivery.properties.iter().filter(|(name, _)| !property::is_ours(name));
         Some(Work {
             tag,
             id: self.id.clone(),
-            queue: queue.to_owned(),
+            queue: queue.name.clone(),
+            group: queue.group.clone(),
             key: self.delivery.key().map(str::to_owned),
             content_type: self.delivery.sent_content_type().map(str::to_owned),
             body: self.delivery.body.clone(),

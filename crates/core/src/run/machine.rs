@@ -363,7 +363,7 @@ impl Run {
             }
             return;
         }
-        let work = tags.iter().filter_map(|tag| self.slots.get(tag)?.handling.work(*tag, &self.queue.name, time_left));
+        let work = tags.iter().filter_map(|tag| self.slots.get(tag)?.handling.work(*tag, &self.queue, time_left));
         let work: Vec<Work> = work.collect();
         if !work.is_empty() {
             effects.push(Effect::Process(work));

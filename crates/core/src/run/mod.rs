@@ -127,6 +127,8 @@ pub struct Work {
     pub id: String,
     /// The queue's name.
     pub queue: String,
+    /// The group within which the id is unique.
+    pub group: String,
     /// The lock key.
     pub key: Option<String>,
     /// The content type that the sender gave.

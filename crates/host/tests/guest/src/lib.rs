@@ -152,6 +152,7 @@ fn message(given: Given) -> Message {
     Message {
         id: given.id,
         queue: "orders".to_owned(),
+        group: "orders".to_owned(),
         key: given.key,
         content_type: Some("text/plain".to_owned()),
         body: given.bytes.unwrap_or_else(|| given.body.into_bytes()),
