@@ -15,9 +15,10 @@ fn at(seconds: u64) -> UnixMillis {
     START.after(Duration::from_secs(seconds))
 }
 
-fn broker(options: QueueOptions) -> Broker {
+fn broker(mut options: QueueOptions) -> Broker {
     let mut broker = Broker::new(Box::<CountingIds>::default(), true);
-    broker.put_queue(QueueOptions { name: "Q".to_owned(), ..options });
+    options.name = "Q".to_owned();
+    broker.put_queue(options);
     broker
 }
 

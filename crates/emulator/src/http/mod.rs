@@ -30,10 +30,17 @@ pub(crate) enum BodyError {
 /// Reads a whole body of at most `limit` bytes.
 pub(crate) async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, BodyError> {
     match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
+        Ok(body) => Ok(own(body.to_bytes())),
         Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
         Err(_) => Err(BodyError::Broken),
     }
+}
+
+/// A small body is a slice of the connection's read buffer and would keep all of that alive as long as
+/// the message is queued: it gets memory of its own.
+fn own(body: Bytes) -> Bytes {
+    const SMALL: usize = 64 * 1024;
+    if body.len() < SMALL { Bytes::copy_from_slice(&body) } else { body }
 }
 
 /// The query's pairs, decoded, in order.
