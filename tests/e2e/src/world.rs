@@ -7,9 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
+use oncebus_azure::connection::ServiceBusConnection;
+use oncebus_core::message::Outgoing;
 use oncebus_core::run::Summary;
 use oncebus_emulator::{Admin, Emulator, Options as EmulatorOptions};
 use oncebus_host::{App, LogSink, Options as HostOptions, Server, Sqlite};
+use oncebus_runtime::broker::Broker;
+use oncebus_runtime::platform::Clock as _;
+use oncebus_runtime::platform::native::Native;
 use rusqlite::types::Value;
 use serde_json::Value as Json;
 
@@ -165,6 +170,19 @@ impl World {
         let answer = answer.expect("an answer");
         let status = answer.status();
         assert_eq!(status, StatusCode::ACCEPTED, "{}", answer.text().await.unwrap_or_default());
+    }
+
+    /// Puts a message on a queue as somebody else would who knows nothing of Oncebus.
+    ///
+    /// # Panics
+    /// When the broker does not take it.
+    pub async fn put_on_queue(&self, queue: &str, message: &Outgoing) {
+        let connection = self.emulator.service_bus_connection_string();
+        let connection = ServiceBusConnection::parse(&connection).expect("the emulator's own connection string");
+        let platform = Native::new().expect("a client");
+        let deadline = platform.now().plus(Duration::from_secs(10));
+        let (sent, _) = Broker::new(&platform, &connection).send(queue, message, deadline, true).await;
+        sent.expect("the broker takes it");
     }
 
     /// One run of a queue that ends as soon as the queue is empty. `Err` when the instance died.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use oncebus_core::message::Outgoing;
 use oncebus_e2e::{Setup, World};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,6 +36,27 @@ async fn the_same_id_twice_is_stored_once() {
     let later = world.run("orders").await;
     assert_eq!((later.done, later.duplicate), (0, 1), "{later:?}");
     assert_eq!((world.stored().len(), world.effects("m-1")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_somebody_else_put_on_the_queue_is_known_by_its_message_id() {
+    let world = World::start().await;
+    let message = Outgoing {
+        message_id: Some("theirs".to_owned()),
+        content_type: Some("text/plain".to_owned()),
+        body: "hello".into(),
+        properties: [("colour", "blue"), ("oncebus-key", "sender-1")].into_iter().collect(),
+        ..Outgoing::default()
+    };
+    world.put_on_queue("orders", &message).await;
+    world.put_on_queue("orders", &message).await;
+    let summary = world.run("orders").await;
+    assert_eq!((summary.done, summary.duplicate), (1, 1), "{summary:?}");
+    let row = world.query("SELECT id, lock_key, content_type, body, properties FROM messages");
+    let expected =
+        r#"[[Text("theirs"), Text("sender-1"), Text("text/plain"), Text("hello"), Text("{\"colour\":\"blue\"}")]]"#;
+    assert_eq!(format!("{row:?}"), expected);
+    assert_eq!(summary.without_key.received, 0, "messages with a lock key are counted apart");
 }
 
 #[tokio::test(flavor = "multi_thread")]
