@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod id;
+pub mod ingest;
 pub mod message;
 pub mod problem;
 pub mod record;

@@ -1,0 +1,230 @@
+//! A message as it was accepted, and the rules that everything which becomes one must keep.
+
+use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::id::{IdError, broker_id, check_logical_id};
+use crate::message::{Outgoing, Properties, PropertyValue, property};
+use crate::problem::{Kind, Problem};
+
+/// The most bytes of a content type. Real ones stay below 150.
+const MAX_CONTENT_TYPE: usize = 256;
+
+/// The most properties that a sender may set on a message. They come back as headers when the message is received, and HTTP clients
+/// read about a hundred of those, the broker's own included.
+pub const MAX_PROPERTIES: usize = 64;
+
+/// The most bytes that a sender's properties may come to, names and values, for the same reason.
+pub const MAX_PROPERTIES_BYTES: usize = 16 * 1024;
+
+/// Sent alone under this content type, a body would be taken apart by the broker into messages of the sender's making.
+const BATCH_CONTENT_TYPE: &str = "application/vnd.microsoft.servicebus.json";
+/// What such a body travels as; its own content type travels as a property, from which the receiver restores it.
+const OPAQUE_CONTENT_TYPE: &str = "application/octet-stream";
+
+/// RFC 3986's unreserved characters stand for themselves in a path.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A message to send, and the id under which its sender knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The logical id.
+    pub id: String,
+    /// The message.
+    pub message: Outgoing,
+}
+
+impl Entry {
+    /// A message out of its parts. `id` and `key` are checked ([`check_logical_id`], [`check_key`]), as are the sender's
+    /// properties ([`check_property`]); ours are added.
+    #[must_use]
+    pub fn new(id: String, key: Option<&str>, content_type: Option<&str>, body: Bytes, properties: Properties) -> Self {
+        let mut properties = properties;
+        properties.set(property::ID, id.as_str());
+        if let Some(key) = key {
+            properties.set(property::KEY, key);
+        }
+        let content_type = match content_type {
+            Some(original) if is_media_type(original, BATCH_CONTENT_TYPE) => {
+                properties.set(property::CONTENT_TYPE, original);
+                Some(OPAQUE_CONTENT_TYPE)
+            }
+            other => other,
+        };
+        let message = Outgoing {
+            message_id: Some(broker_id(&id)),
+            content_type: content_type.map(str::to_owned),
+            body,
+            properties,
+            ..Outgoing::default()
+        };
+        Self { id, message }
+    }
+
+    /// How many bytes it comes to: body, content type, ids and properties.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let Outgoing { message_id, content_type, body, properties, .. } = &self.message;
+        let texts = message_id.as_ref().map_or(0, String::len) + content_type.as_ref().map_or(0, String::len);
+        let properties: usize = properties.iter().map(|(name, value)| name.len() + value_size(value)).sum();
+        body.len().saturating_add(texts).saturating_add(properties)
+    }
+
+    /// Checks its size.
+    ///
+    /// # Errors
+    /// It is more than the limit.
+    pub fn check_size(&self, limit: usize) -> Result<(), Problem> {
+        let size = self.size();
+        if size <= limit { Ok(()) } else { Err(too_large(Some(size), limit, "body and properties")) }
+    }
+}
+
+fn value_size(value: &PropertyValue) -> usize {
+    value.as_text().map_or(8, str::len)
+}
+
+/// A problem about something that is too large; `size` where it is known.
+#[must_use]
+pub fn too_large(size: Option<usize>, limit: usize, what: &str) -> Problem {
+    let more = size.map(|size| format!(", not {size}")).unwrap_or_default();
+    let detail = format!("{what} may come to {limit} bytes{more}");
+    Problem::new(Kind::TooLarge, detail).with("limit_bytes", limit)
+}
+
+/// The path under which a message's state is found.
+#[must_use]
+pub fn location(queue: &str, id: &str) -> String {
+    let (queue, id) = (utf8_percent_encode(queue, SEGMENT), utf8_percent_encode(id, SEGMENT));
+    format!("/queues/{queue}/messages/{id}")
+}
+
+/// Checks a lock key: the rules of an id.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_key(key: &str) -> Result<(), KeyError> {
+    check_logical_id(key).map_err(|error| match error {
+        IdError::Empty => KeyError::Empty,
+        IdError::TooLong => KeyError::TooLong,
+        IdError::Control => KeyError::Control,
+    })
+}
+
+/// Why a lock key was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Nothing there.
+    #[error("is empty: leave it out where there is no key")]
+    Empty,
+    /// Longer than [`MAX_LOGICAL_ID`](crate::id::MAX_LOGICAL_ID).
+    #[error("has more than {} bytes", crate::id::MAX_LOGICAL_ID)]
+    TooLong,
+    /// A control character, which no header carries.
+    #[error("contains control characters")]
+    Control,
+}
+
+/// Checks a content type: it goes into a header, word for word.
+///
+/// # Errors
+/// What is wrong with it, to be read after its name.
+pub fn check_content_type(content_type: &str) -> Result<(), &'static str> {
+    if content_type.len() > MAX_CONTENT_TYPE {
+        Err("has more than 256 bytes")
+    } else if content_type.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        Ok(())
+    } else {
+        Err("has characters outside printable ASCII")
+    }
+}
+
+/// Checks the name of a sender's property: a name that is ours is not the sender's to set. Whether HTTP can carry it is for
+/// the dialect to say.
+///
+/// # Errors
+/// It is one of ours.
+pub fn check_property(name: &str) -> Result<(), Problem> {
+    if property::is_ours(name) {
+        let detail = format!("the property name {name:?} is reserved: names that begin with oncebus- are our own");
+        return Err(Problem::new(Kind::Malformed, detail));
+    }
+    Ok(())
+}
+
+/// Whether a content type is this media type, whatever its parameters.
+#[must_use]
+pub fn is_media_type(content_type: &str, media_type: &str) -> bool {
+    essence(content_type).eq_ignore_ascii_case(media_type)
+}
+
+/// Whether a content type is JSON: `application/json`, `text/json`, or anything that ends in `+json`.
+#[must_use]
+pub fn is_json(content_type: &str) -> bool {
+    let essence = essence(content_type).to_ascii_lowercase();
+    matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
+}
+
+fn essence(content_type: &str) -> &str {
+    content_type.split(';').next().unwrap_or_default().trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: &str, content_type: Option<&str>) -> Entry {
+        Entry::new(id.to_owned(), Some("k"), content_type, Bytes::from_static(b"body"), Properties::new())
+    }
+
+    #[test]
+    fn a_message_carries_its_id_and_key_and_no_partition_key() {
+        let Entry { message, .. } = entry(&"ä".repeat(129), Some("text/plain"));
+        assert_eq!(message.properties.text("oncebus-id"), Some("ä".repeat(129).as_str()));
+        assert_eq!(message.properties.text("oncebus-key"), Some("k"));
+        assert_eq!(message.message_id.map(|id| id.len()), Some(64));
+        assert_eq!((message.partition_key, message.content_type.as_deref()), (None, Some("text/plain")));
+    }
+
+    #[test]
+    fn a_body_that_the_broker_would_take_apart_travels_as_opaque_bytes() {
+        for original in [BATCH_CONTENT_TYPE, "Application/VND.microsoft.servicebus.json ; charset=utf-8"] {
+            let Entry { message, .. } = entry("a", Some(original));
+            assert_eq!(message.content_type.as_deref(), Some(OPAQUE_CONTENT_TYPE));
+            assert_eq!(message.properties.text(property::CONTENT_TYPE), Some(original));
+        }
+    }
+
+    #[test]
+    fn the_size_counts_everything_that_the_sender_chose() {
+        // body 4, MessageId 2, oncebus-id 10 + 2, oncebus-key 11 + 1, content type 3.
+        let entry = entry("id", Some("a/b"));
+        assert_eq!(entry.size(), 33);
+        assert_eq!(entry.check_size(33), Ok(()));
+        let problem = entry.check_size(32).unwrap_err();
+        assert_eq!(problem.kind, Kind::TooLarge);
+        assert_eq!(problem.detail, "body and properties may come to 32 bytes, not 33");
+    }
+
+    #[test]
+    fn a_location_is_one_segment_whatever_the_id() {
+        assert_eq!(location("orders", "a/b c?%ä"), "/queues/orders/messages/a%2Fb%20c%3F%25%C3%A4");
+    }
+
+    #[test]
+    fn json_is_told_by_its_media_type() {
+        for yes in ["application/json", "Application/JSON; charset=utf-8", "application/cloudevents+json", "text/json"]
+        {
+            assert!(is_json(yes), "{yes}");
+        }
+        for no in ["", "text/plain", "application/jsonl", "application/x-json+xml"] {
+            assert!(!is_json(no), "{no}");
+        }
+    }
+
+    #[test]
+    fn our_property_names_are_not_the_senders() {
+        assert!(check_property("Oncebus-Id").is_err());
+        assert_eq!(check_property("priority"), Ok(()));
+    }
+}

@@ -1,0 +1,27 @@
+//! What ingest decides: which path is meant, which message a request becomes, what is answered.
+//!
+//! Pure, as all of the core: the head of a request and the bytes of its body come in, messages to send and answers
+//! to give go out. Reading the body, sending and looking are the component's (`components/ingest`).
+//!
+//! * [`head`]: the head of a request, and the three headers that name a message.
+//! * [`route`]: the paths.
+//! * [`entry`]: a message as it was accepted, with its id; the rules for ids, keys, properties and sizes.
+//! * [`batch`]: many messages in one body; one bad item spoils no other.
+//! * [`report`]: the answer to a batch, item by item.
+//! * [`form`], [`twilio`]: form bodies, and the webhook that sends them, with its signature.
+//! * [`status`]: what a record says to those who ask.
+//!
+//! Promises:
+//!
+//! 1. A body is never altered: what was sent is what the processor gets, byte for byte, with its content type.
+//! 2. Ids are set before anything is sent. A send that is repeated is the same message.
+//! 3. Nothing here panics, whatever the bytes.
+
+pub mod batch;
+pub mod entry;
+pub mod form;
+pub mod head;
+pub mod report;
+pub mod route;
+pub mod status;
+pub mod twilio;
