@@ -12,144 +12,20 @@
 //! got its 201.** In every other case it is left alone, and the peek-lock lapses: a later delivery finds the record and goes on
 //! from there. No reply can make it guess: an ambiguous write is looked at ([`super::writing`]).
 
+mod settling;
+
 use std::time::Duration;
 
+use super::command::{Command, Context, Held, Next, Reply, give_up};
 use super::copies::{self, Copy, Poison};
 use super::writing::{Resolved, Write};
-use super::{Outcome, Step, Tag, Work};
+use super::{Outcome, Tag, Work};
 use crate::config::QueueConfig;
-use crate::id::{Names, payload_hash, record_name};
+use crate::id::{payload_hash, record_name};
 use crate::message::{Delivery, property};
 use crate::record::finding::{Arrival, Finding, examine};
-use crate::record::{Author, ETag, MAX_CHECKPOINT, Record, Release, Seen};
-use crate::retry::full_jitter;
+use crate::record::{ETag, Record, Seen};
 use crate::time::Instant;
-
-/// What a delivery asks the outside to do.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// Create the record under `If-None-Match: *`.
-    Create(Record),
-    /// Look at the record.
-    Look,
-    /// Write the record under `If-Match`.
-    Write {
-        /// The version that must still be there.
-        etag: ETag,
-        /// What to write.
-        record: Record,
-    },
-    /// Renew the broker's lock.
-    Renew,
-    /// Send a copy.
-    Send(Box<Copy>),
-    /// Complete the delivery.
-    Complete,
-}
-
-/// A command without what it carries, for counting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommandKind {
-    /// [`Command::Create`].
-    Create,
-    /// [`Command::Look`].
-    Look,
-    /// [`Command::Write`].
-    Write,
-    /// [`Command::Renew`].
-    Renew,
-    /// [`Command::Send`].
-    Send,
-    /// [`Command::Complete`].
-    Complete,
-}
-
-impl Command {
-    /// Its kind.
-    #[must_use]
-    pub const fn kind(&self) -> CommandKind {
-        match self {
-            Self::Create(_) => CommandKind::Create,
-            Self::Look => CommandKind::Look,
-            Self::Write { .. } => CommandKind::Write,
-            Self::Renew => CommandKind::Renew,
-            Self::Send(_) => CommandKind::Send,
-            Self::Complete => CommandKind::Complete,
-        }
-    }
-}
-
-/// What came of a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// The record was created, or written.
-    Stored(ETag),
-    /// A create found the record there (409 or 412).
-    Exists,
-    /// A look found the record.
-    Found(Box<Seen>),
-    /// A look found nothing (404).
-    Missing,
-    /// A conditional write was refused (404 or 412): somebody else has written.
-    Refused,
-    /// The broker did as asked.
-    Settled,
-    /// The broker no longer knows the lock.
-    LockLost,
-    /// It may have happened or not: no answer, or a 5xx.
-    Unknown,
-    /// It certainly has not happened: the service cannot be reached, or turns everybody away.
-    Unavailable(String),
-    /// It certainly has not happened, for a reason of this message's own.
-    Failed(String),
-    /// A credential was refused: it has not happened, and nothing else will.
-    Denied(String),
-}
-
-/// What a delivery wants next.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Next {
-    /// Perform this, then [`Handling::on_reply`].
-    Do(Command),
-    /// It holds a claim: process it, then [`Handling::on_step`].
-    Ready,
-    /// Another holds it for a moment: [`Handling::on_waited`] after this time.
-    Wait(Duration),
-    /// It is over.
-    Over(Outcome),
-}
-
-/// What a handling needs to know of its surroundings, the same for all deliveries of a run.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// The queue's settings.
-    pub queue: &'a QueueConfig,
-    /// Fresh names: marks, ids of copies, draws.
-    pub names: &'a mut Names,
-    /// The monotonic clock.
-    pub now: Instant,
-    /// Whether the run is ending: no further step begins, no waiting.
-    pub ending: bool,
-}
-
-impl Context<'_> {
-    fn author(&mut self) -> Author {
-        Author { owner: self.names.run().to_owned(), mark: self.names.fresh() }
-    }
-}
-
-/// A claim in our hands.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Held {
-    /// The record as we wrote it last.
-    pub record: Record,
-    /// Its version.
-    pub etag: ETag,
-    /// Before the write that the claim rests on was sent: its time runs from here.
-    pub since: Instant,
-    /// Whether the claim was taken from a holder that died.
-    pub taken_from_dead: bool,
-}
 
 /// Waits between looks at a record that another holds: most holders are done within moments, and then this
 /// delivery is a duplicate that can be completed. After them it is left to lapse. Decided, not measured.
@@ -481,155 +357,6 @@ impl Handling {
         Next::Ready
     }
 
-    /// What the processor said of this message, and how long its call took.
-    pub fn on_step(&mut self, step: Step, took: Duration, context: &mut Context<'_>) -> Next {
-        let Some(held) = self.held.clone() else { return self.over(Outcome::Lost) };
-        if context.now >= held.since.plus(context.queue.working_time()) {
-            // The call overran its claim. Another may have begun: nothing it did is settled.
-            return self.over(Outcome::Lost);
-        }
-        match step {
-            Step::Done(result) => {
-                let record = held.record.finish(result, took, context.author());
-                self.write(Write::new(record, Some(held.etag), context.now), After::Complete(Outcome::Done))
-            }
-            Step::More(checkpoint) if checkpoint.len() > MAX_CHECKPOINT => {
-                let reason = format!("checkpoint of {} bytes, at most {MAX_CHECKPOINT} are stored", checkpoint.len());
-                self.reject(&held, &reason, context)
-            }
-            Step::More(checkpoint) => self.on_more(&held, checkpoint, took, context),
-            Step::Retry { reason, after } => self.fail(&held, reason, after, took, context),
-            Step::Reject(reason) => self.reject(&held, &reason, context),
-        }
-    }
-
-    fn on_more(&mut self, held: &Held, checkpoint: Vec<u8>, took: Duration, context: &mut Context<'_>) -> Next {
-        let record = held.record.checkpoint(checkpoint, took, context.author());
-        if record.executed > context.queue.max_execution {
-            let stored = Held { record, ..held.clone() };
-            return self.fail(&stored, "execution-timeout".to_owned(), None, Duration::ZERO, context);
-        }
-        if context.ending {
-            return self.hand_on(&Held { record, ..held.clone() }, Duration::ZERO, context);
-        }
-        self.write(Write::new(record, Some(held.etag.clone()), context.now), After::Go)
-    }
-
-    /// The run ends before this message's next step: give the claim back, send the message on, complete it. So that long
-    /// work burns neither deliveries nor attempts.
-    pub fn on_deadline(&mut self, context: &mut Context<'_>) -> Next {
-        match self.held.clone() {
-            Some(held) => self.hand_on(&held, Duration::ZERO, context),
-            None => self.over(Outcome::Unsettled("the run ended before the claim".to_owned())),
-        }
-    }
-
-    fn hand_on(&mut self, held: &Held, took: Duration, context: &mut Context<'_>) -> Next {
-        let record = held.record.release(Release::Deadline, took, context.author());
-        let copy = copies::delayed(
-            &self.delivery,
-            &self.id,
-            record.epoch,
-            Duration::ZERO,
-            context.queue,
-            &context.names.fresh(),
-        );
-        let after = After::Copy(Box::new(copy), AfterCopy::Complete(Outcome::Released));
-        self.write(Write::new(record, Some(held.etag.clone()), context.now), after)
-    }
-
-    fn fail(
-        &mut self,
-        held: &Held,
-        reason: String,
-        after: Option<Duration>,
-        took: Duration,
-        context: &mut Context<'_>,
-    ) -> Next {
-        let failures = held.record.failures.saturating_add(1);
-        if failures >= context.queue.max_attempts {
-            return self.park(&held.record, &held.etag, MAX_ATTEMPTS, &reason, context);
-        }
-        let draw = context.names.draw();
-        let not_before =
-            after.unwrap_or_else(|| full_jitter(failures, context.queue.retry_base, context.queue.retry_cap, draw));
-        let record = held.record.release(Release::Failure { reason, not_before }, took, context.author());
-        let copy =
-            copies::delayed(&self.delivery, &self.id, record.epoch, not_before, context.queue, &context.names.fresh());
-        let after = After::Copy(Box::new(copy), AfterCopy::Complete(Outcome::Retried));
-        self.write(Write::new(record, Some(held.etag.clone()), context.now), after)
-    }
-
-    fn reject(&mut self, held: &Held, reason: &str, context: &mut Context<'_>) -> Next {
-        self.park(&held.record, &held.etag, REJECTED, reason, context)
-    }
-
-    /// T9: park the record, then copy the message to the poison queue, then mark the copy, then complete.
-    fn park(&mut self, record: &Record, etag: &ETag, code: &str, reason: &str, context: &mut Context<'_>) -> Next {
-        let parked = record.park(format!("{code}: {reason}"), context.author());
-        let copy = self.poison_copy(&parked, context);
-        // The ETag of the parked record is known once the write has landed: `landed` fills it in.
-        let after = After::Copy(Box::new(copy), AfterCopy::MarkCopied(Box::new(parked.clone()), etag.clone()));
-        self.write(Write::new(parked, Some(etag.clone()), context.now), after)
-    }
-
-    fn send_to_poison(&mut self, parked: &Record, etag: &ETag, context: &mut Context<'_>) -> Next {
-        let copy = self.poison_copy(parked, context);
-        self.send(copy, AfterCopy::MarkCopied(Box::new(parked.clone()), etag.clone()))
-    }
-
-    fn poison_copy(&self, parked: &Record, context: &mut Context<'_>) -> Copy {
-        let result = parked.result.as_deref().unwrap_or_default();
-        let (reason, description) = result.split_once(": ").unwrap_or((REJECTED, result));
-        let poison = Poison { reason, description };
-        copies::poison(&self.delivery, &self.id, parked.epoch, &poison, context.queue, &context.names.fresh())
-    }
-
-    fn write(&mut self, write: Write, after: After) -> Next {
-        self.rewrite(write, |write| Stage::Writing(write, after))
-    }
-
-    fn on_written(&mut self, mut write: Write, after: After, reply: Reply, context: &mut Context<'_>) -> Next {
-        match write.on_reply(reply) {
-            Resolved::Landed(etag) => self.landed(write, etag, after, context),
-            Resolved::Look => self.resolve(write, |write| Stage::Writing(write, after)),
-            Resolved::Again => self.rewrite(write, |write| Stage::Writing(write, after)),
-            Resolved::Theirs(_) => match after {
-                // The poison copy is made; whoever wrote meanwhile found `x` and marked it, or redrove it.
-                After::Complete(Outcome::Parked) => self.complete(Outcome::Parked),
-                _ => self.over(Outcome::Lost),
-            },
-            Resolved::GaveUp(outcome) => match after {
-                After::Complete(Outcome::Parked) => self.complete(Outcome::Parked),
-                _ => self.over(outcome),
-            },
-        }
-    }
-
-    fn landed(&mut self, write: Write, etag: ETag, after: After, context: &mut Context<'_>) -> Next {
-        match after {
-            After::Complete(outcome) => self.complete(outcome),
-            After::Copy(copy, AfterCopy::MarkCopied(record, _)) => {
-                self.send(*copy, AfterCopy::MarkCopied(record, etag))
-            }
-            After::Copy(copy, then) => self.send(*copy, then),
-            After::Go => {
-                let was_ambiguous = write.is_ambiguous();
-                let taken_from_dead = self.held.as_ref().is_some_and(|held| held.taken_from_dead);
-                let (record, since) = write.into_parts();
-                if was_ambiguous {
-                    // It landed, at an unknown time: write once more before trusting the claim.
-                    let Author { owner, mark } = context.author();
-                    let record = Record { owner, mark, ..record };
-                    return self.write(Write::new(record, Some(etag), context.now), After::Go);
-                }
-                self.held = Some(Held { record, etag, since, taken_from_dead });
-                self.stage = Stage::Renewing;
-                Next::Do(Command::Renew)
-            }
-        }
-    }
-
     fn send(&mut self, copy: Copy, after: AfterCopy) -> Next {
         self.stage = Stage::Sending(after);
         Next::Do(Command::Send(Box::new(copy)))
@@ -644,16 +371,5 @@ impl Handling {
         self.stage = Stage::Over;
         self.held = None;
         Next::Over(outcome)
-    }
-}
-
-/// The outcome when a command has not happened, or may not have: nothing is settled.
-pub(super) fn give_up(reply: Reply) -> Outcome {
-    match reply {
-        Reply::Denied(why) => Outcome::Denied(why),
-        Reply::LockLost => Outcome::Lost,
-        Reply::Failed(why) | Reply::Unavailable(why) => Outcome::Unsettled(why),
-        Reply::Unknown => Outcome::Unsettled("no answer".to_owned()),
-        other => Outcome::Unsettled(format!("an answer that does not fit: {other:?}")),
     }
 }

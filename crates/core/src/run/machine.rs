@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::delivery::{CommandKind, Context, Handling, Next};
+use super::command::{CommandKind, Context, Next};
+use super::delivery::Handling;
 use super::summary::Summary;
 use super::{Effect, Event, Note, Outcome, Reply, Service, Step, Tag, Trouble, Work};
 use crate::config::QueueConfig;

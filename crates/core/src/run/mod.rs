@@ -17,6 +17,7 @@
 //! 5. **End**: polls begin only while they can end in time. What is between two steps when the end comes is released and
 //!    sent on. At the deadline itself nothing is waited for any more.
 
+mod command;
 mod copies;
 pub mod delivery;
 mod machine;
@@ -29,8 +30,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use command::{Command, CommandKind, Context, Held, Next, Reply};
 pub use copies::Copy;
-pub use delivery::{Command, CommandKind, Reply};
 pub use machine::Run;
 pub use summary::{CallCounts, Summary, TroubleKind, TroubleReport, WithoutKey};
 

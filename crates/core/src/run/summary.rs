@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::delivery::CommandKind;
+use super::command::CommandKind;
 use super::{Note, Outcome, Service, Trouble};
 use crate::message::Delivery;
 

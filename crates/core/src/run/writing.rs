@@ -14,7 +14,7 @@
 //! is looked at as well.
 
 use super::Outcome;
-use super::delivery::{Command, Reply, give_up};
+use super::command::{Command, Reply, give_up};
 use crate::record::{ETag, Record, Seen};
 use crate::time::Instant;
 

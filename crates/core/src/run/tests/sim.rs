@@ -172,9 +172,9 @@ impl World {
                 let Copy { queue, message, delay } = *copy;
                 self.copied.push(lock.sequence_number);
                 if queue == "q" {
-                    self.enqueue(message, delay)
+                    self.enqueue(message, delay);
                 } else {
-                    self.poison.push(message)
+                    self.poison.push(message);
                 }
                 Reply::Settled
             }
@@ -201,7 +201,7 @@ impl World {
 enum Request {
     Probe,
     Poll(u32),
-    Command(Tag, Command, LockRef, String),
+    Command(Tag, Box<Command>, LockRef, String),
 }
 
 /// An instance of the handler: the real machine, and its requests under way.
@@ -251,7 +251,7 @@ impl Worker {
                 Effect::Poll { timeout_seconds } => self.requests.push_back(Request::Poll(timeout_seconds)),
                 Effect::Perform { tag, command } => {
                     let (lock, name) = run.target(tag).unwrap();
-                    self.requests.push_back(Request::Command(tag, command, lock.clone(), name.to_owned()));
+                    self.requests.push_back(Request::Command(tag, Box::new(command), lock.clone(), name.to_owned()));
                 }
                 Effect::Process(work) => {
                     let tags = work.iter().map(|work| work.tag).collect();
@@ -280,10 +280,10 @@ impl Worker {
                 Event::Polled { result: Ok(result.map(Box::new)), pending_since: now, calls: 1 }
             }
             Request::Command(tag, command, lock, name) => {
-                let writes = matches!(command, Command::Create(_) | Command::Write { .. });
+                let writes = matches!(*command, Command::Create(_) | Command::Write { .. });
                 let reply = match fate {
                     Fate::Swallowed => None,
-                    _ => Some(world.perform(command, &lock, &name)),
+                    _ => Some(world.perform(*command, &lock, &name)),
                 };
                 let lost = if writes { Reply::Unknown } else { Reply::Unavailable("lost".to_owned()) };
                 let reply = reply.filter(|_| fate == Fate::Answered).unwrap_or(lost);

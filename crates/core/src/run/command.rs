@@ -1,0 +1,149 @@
+//! The words between the handling of a delivery and the outside: commands, replies, what is next.
+
+use std::time::Duration;
+
+use super::Outcome;
+use super::copies::Copy;
+#[cfg(doc)]
+use super::delivery::Handling;
+use crate::config::QueueConfig;
+use crate::id::Names;
+use crate::record::{Author, ETag, Record, Seen};
+use crate::time::Instant;
+
+/// What a delivery asks the outside to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Create the record under `If-None-Match: *`.
+    Create(Record),
+    /// Look at the record.
+    Look,
+    /// Write the record under `If-Match`.
+    Write {
+        /// The version that must still be there.
+        etag: ETag,
+        /// What to write.
+        record: Record,
+    },
+    /// Renew the broker's lock.
+    Renew,
+    /// Send a copy.
+    Send(Box<Copy>),
+    /// Complete the delivery.
+    Complete,
+}
+
+/// A command without what it carries, for counting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandKind {
+    /// [`Command::Create`].
+    Create,
+    /// [`Command::Look`].
+    Look,
+    /// [`Command::Write`].
+    Write,
+    /// [`Command::Renew`].
+    Renew,
+    /// [`Command::Send`].
+    Send,
+    /// [`Command::Complete`].
+    Complete,
+}
+
+impl Command {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> CommandKind {
+        match self {
+            Self::Create(_) => CommandKind::Create,
+            Self::Look => CommandKind::Look,
+            Self::Write { .. } => CommandKind::Write,
+            Self::Renew => CommandKind::Renew,
+            Self::Send(_) => CommandKind::Send,
+            Self::Complete => CommandKind::Complete,
+        }
+    }
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The record was created, or written.
+    Stored(ETag),
+    /// A create found the record there (409 or 412).
+    Exists,
+    /// A look found the record.
+    Found(Box<Seen>),
+    /// A look found nothing (404).
+    Missing,
+    /// A conditional write was refused (404 or 412): somebody else has written.
+    Refused,
+    /// The broker did as asked.
+    Settled,
+    /// The broker no longer knows the lock.
+    LockLost,
+    /// It may have happened or not: no answer, or a 5xx.
+    Unknown,
+    /// It certainly has not happened: the service cannot be reached, or turns everybody away.
+    Unavailable(String),
+    /// It certainly has not happened, for a reason of this message's own.
+    Failed(String),
+    /// A credential was refused: it has not happened, and nothing else will.
+    Denied(String),
+}
+
+/// What a delivery wants next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// Perform this, then [`Handling::on_reply`].
+    Do(Command),
+    /// It holds a claim: process it, then [`Handling::on_step`].
+    Ready,
+    /// Another holds it for a moment: [`Handling::on_waited`] after this time.
+    Wait(Duration),
+    /// It is over.
+    Over(Outcome),
+}
+
+/// What a handling needs to know of its surroundings, the same for all deliveries of a run.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The queue's settings.
+    pub queue: &'a QueueConfig,
+    /// Fresh names: marks, ids of copies, draws.
+    pub names: &'a mut Names,
+    /// The monotonic clock.
+    pub now: Instant,
+    /// Whether the run is ending: no further step begins, no waiting.
+    pub ending: bool,
+}
+
+impl Context<'_> {
+    pub(super) fn author(&mut self) -> Author {
+        Author { owner: self.names.run().to_owned(), mark: self.names.fresh() }
+    }
+}
+
+/// A claim in our hands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// The record as we wrote it last.
+    pub record: Record,
+    /// Its version.
+    pub etag: ETag,
+    /// Before the write that the claim rests on was sent: its time runs from here.
+    pub since: Instant,
+    /// Whether the claim was taken from a holder that died.
+    pub taken_from_dead: bool,
+}
+
+/// The outcome when a command has not happened, or may not have: nothing is settled.
+pub(super) fn give_up(reply: Reply) -> Outcome {
+    match reply {
+        Reply::Denied(why) => Outcome::Denied(why),
+        Reply::LockLost => Outcome::Lost,
+        Reply::Failed(why) | Reply::Unavailable(why) => Outcome::Unsettled(why),
+        Reply::Unknown => Outcome::Unsettled("no answer".to_owned()),
+        other => Outcome::Unsettled(format!("an answer that does not fit: {other:?}")),
+    }
+}

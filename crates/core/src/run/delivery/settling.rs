@@ -1,0 +1,175 @@
+//! What becomes of a claimed message: the processor's answer, the write that records it, the copy, the completion.
+
+use std::time::Duration;
+
+use super::{After, AfterCopy, Handling, MAX_ATTEMPTS, REJECTED, Stage};
+use crate::record::{Author, ETag, MAX_CHECKPOINT, Record, Release};
+use crate::retry::full_jitter;
+use crate::run::command::{Command, Context, Held, Next, Reply};
+use crate::run::copies::{self, Copy, Poison};
+use crate::run::writing::{Resolved, Write};
+use crate::run::{Outcome, Step};
+
+impl Handling {
+    /// What the processor said of this message, and how long its call took.
+    pub fn on_step(&mut self, step: Step, took: Duration, context: &mut Context<'_>) -> Next {
+        let Some(held) = self.held.clone() else { return self.over(Outcome::Lost) };
+        if context.now >= held.since.plus(context.queue.working_time()) {
+            // The call overran its claim. Another may have begun: nothing it did is settled.
+            return self.over(Outcome::Lost);
+        }
+        match step {
+            Step::Done(result) => {
+                let record = held.record.finish(result, took, context.author());
+                self.write(Write::new(record, Some(held.etag), context.now), After::Complete(Outcome::Done))
+            }
+            Step::More(checkpoint) if checkpoint.len() > MAX_CHECKPOINT => {
+                let reason = format!("checkpoint of {} bytes, at most {MAX_CHECKPOINT} are stored", checkpoint.len());
+                self.reject(&held, &reason, context)
+            }
+            Step::More(checkpoint) => self.on_more(&held, checkpoint, took, context),
+            Step::Retry { reason, after } => self.fail(&held, reason, after, took, context),
+            Step::Reject(reason) => self.reject(&held, &reason, context),
+        }
+    }
+
+    fn on_more(&mut self, held: &Held, checkpoint: Vec<u8>, took: Duration, context: &mut Context<'_>) -> Next {
+        let record = held.record.checkpoint(checkpoint, took, context.author());
+        if record.executed > context.queue.max_execution {
+            let stored = Held { record, ..held.clone() };
+            return self.fail(&stored, "execution-timeout".to_owned(), None, Duration::ZERO, context);
+        }
+        if context.ending {
+            return self.hand_on(&Held { record, ..held.clone() }, Duration::ZERO, context);
+        }
+        self.write(Write::new(record, Some(held.etag.clone()), context.now), After::Go)
+    }
+
+    /// The run ends before this message's next step: give the claim back, send the message on, complete it. So that long
+    /// work burns neither deliveries nor attempts.
+    pub fn on_deadline(&mut self, context: &mut Context<'_>) -> Next {
+        match self.held.clone() {
+            Some(held) => self.hand_on(&held, Duration::ZERO, context),
+            None => self.over(Outcome::Unsettled("the run ended before the claim".to_owned())),
+        }
+    }
+
+    fn hand_on(&mut self, held: &Held, took: Duration, context: &mut Context<'_>) -> Next {
+        let record = held.record.release(Release::Deadline, took, context.author());
+        let copy = copies::delayed(
+            &self.delivery,
+            &self.id,
+            record.epoch,
+            Duration::ZERO,
+            context.queue,
+            &context.names.fresh(),
+        );
+        let after = After::Copy(Box::new(copy), AfterCopy::Complete(Outcome::Released));
+        self.write(Write::new(record, Some(held.etag.clone()), context.now), after)
+    }
+
+    fn fail(
+        &mut self,
+        held: &Held,
+        reason: String,
+        after: Option<Duration>,
+        took: Duration,
+        context: &mut Context<'_>,
+    ) -> Next {
+        let failures = held.record.failures.saturating_add(1);
+        if failures >= context.queue.max_attempts {
+            return self.park(&held.record, &held.etag, MAX_ATTEMPTS, &reason, context);
+        }
+        let draw = context.names.draw();
+        let not_before =
+            after.unwrap_or_else(|| full_jitter(failures, context.queue.retry_base, context.queue.retry_cap, draw));
+        let record = held.record.release(Release::Failure { reason, not_before }, took, context.author());
+        let copy =
+            copies::delayed(&self.delivery, &self.id, record.epoch, not_before, context.queue, &context.names.fresh());
+        let after = After::Copy(Box::new(copy), AfterCopy::Complete(Outcome::Retried));
+        self.write(Write::new(record, Some(held.etag.clone()), context.now), after)
+    }
+
+    fn reject(&mut self, held: &Held, reason: &str, context: &mut Context<'_>) -> Next {
+        self.park(&held.record, &held.etag, REJECTED, reason, context)
+    }
+
+    /// T9: park the record, then copy the message to the poison queue, then mark the copy, then complete.
+    pub(super) fn park(
+        &mut self,
+        record: &Record,
+        etag: &ETag,
+        code: &str,
+        reason: &str,
+        context: &mut Context<'_>,
+    ) -> Next {
+        let parked = record.park(format!("{code}: {reason}"), context.author());
+        let copy = self.poison_copy(&parked, context);
+        // The ETag of the parked record is known once the write has landed: `landed` fills it in.
+        let after = After::Copy(Box::new(copy), AfterCopy::MarkCopied(Box::new(parked.clone()), etag.clone()));
+        self.write(Write::new(parked, Some(etag.clone()), context.now), after)
+    }
+
+    pub(super) fn send_to_poison(&mut self, parked: &Record, etag: &ETag, context: &mut Context<'_>) -> Next {
+        let copy = self.poison_copy(parked, context);
+        self.send(copy, AfterCopy::MarkCopied(Box::new(parked.clone()), etag.clone()))
+    }
+
+    fn poison_copy(&self, parked: &Record, context: &mut Context<'_>) -> Copy {
+        let result = parked.result.as_deref().unwrap_or_default();
+        let (reason, description) = result.split_once(": ").unwrap_or((REJECTED, result));
+        let poison = Poison { reason, description };
+        copies::poison(&self.delivery, &self.id, parked.epoch, &poison, context.queue, &context.names.fresh())
+    }
+
+    pub(super) fn write(&mut self, write: Write, after: After) -> Next {
+        self.rewrite(write, |write| Stage::Writing(write, after))
+    }
+
+    pub(super) fn on_written(
+        &mut self,
+        mut write: Write,
+        after: After,
+        reply: Reply,
+        context: &mut Context<'_>,
+    ) -> Next {
+        match write.on_reply(reply) {
+            Resolved::Landed(etag) => self.landed(write, etag, after, context),
+            Resolved::Look => self.resolve(write, |write| Stage::Writing(write, after)),
+            Resolved::Again => self.rewrite(write, |write| Stage::Writing(write, after)),
+            Resolved::Theirs(_) => match after {
+                // The poison copy is made; whoever wrote meanwhile found `x` and marked it, or redrove it.
+                After::Complete(Outcome::Parked) => self.complete(Outcome::Parked),
+                _ => self.over(Outcome::Lost),
+            },
+            Resolved::GaveUp(outcome) => match after {
+                After::Complete(Outcome::Parked) => self.complete(Outcome::Parked),
+                _ => self.over(outcome),
+            },
+        }
+    }
+
+    fn landed(&mut self, write: Write, etag: ETag, after: After, context: &mut Context<'_>) -> Next {
+        match after {
+            After::Complete(outcome) => self.complete(outcome),
+            After::Copy(copy, AfterCopy::MarkCopied(record, _)) => {
+                self.send(*copy, AfterCopy::MarkCopied(record, etag))
+            }
+            After::Copy(copy, then) => self.send(*copy, then),
+            After::Go => {
+                let was_ambiguous = write.is_ambiguous();
+                let taken_from_dead = self.held.as_ref().is_some_and(|held| held.taken_from_dead);
+                let (record, since) = write.into_parts();
+                if was_ambiguous {
+                    // It landed, at an unknown time: write once more before trusting the claim.
+                    let Author { owner, mark } = context.author();
+                    let record = Record { owner, mark, ..record };
+                    return self.write(Write::new(record, Some(etag), context.now), After::Go);
+                }
+                self.held = Some(Held { record, etag, since, taken_from_dead });
+                self.stage = Stage::Renewing;
+                Next::Do(Command::Renew)
+            }
+        }
+    }
+}
