@@ -1,1 +1,26 @@
-//! HTTP in, Service Bus out: answers 202 only after the broker said 201.
+//! Ingest: HTTP in, Service Bus out. Answers 202 only after the broker said 201.
+//!
+//! `docs/HTTP.md` is the contract. The rules are `oncebus_core::ingest`; this component reads bodies, sends, looks at
+//! records, and writes a line of log for each request. It keeps no state: an instance lives for one request.
+//!
+//! * [`serve`]: from the head of a request and its body to the answer, over any platform.
+//! * [`messages`], [`batch`], [`twilio`]: what sends. [`status`], [`health`]: what looks.
+//! * [`body`], [`answer`], [`log`]: what all of them use.
+//! * `entry` (wasm only): what Spin calls.
+
+#![cfg_attr(target_family = "wasm", expect(unsafe_code, reason = "the glue of the component model is generated"))]
+
+pub mod answer;
+pub mod batch;
+pub mod body;
+#[cfg(target_family = "wasm")]
+mod entry;
+pub mod health;
+pub mod log;
+pub mod messages;
+pub mod serve;
+pub mod status;
+pub mod twilio;
+
+#[cfg(test)]
+mod tests;

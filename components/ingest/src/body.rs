@@ -1,0 +1,79 @@
+//! Bodies, read no further than they may go.
+
+use std::pin::pin;
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _};
+use oncebus_core::ingest::entry::too_large;
+use oncebus_core::problem::{Kind, Problem};
+
+/// Reads a body whole.
+///
+/// `declared` is its `Content-Length`: a body that is declared too large is not read at all, one that turns out so is
+/// not read further, and one that is shorter than declared was cut off on its way and is no message.
+///
+/// # Errors
+/// It is too large, or broke off.
+pub async fn read<S, E>(stream: S, declared: Option<u64>, limit: usize) -> Result<Bytes, Problem>
+where
+    S: Stream<Item = Result<Vec<u8>, E>>,
+{
+    if declared.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
+        return Err(too_large(None, limit, "the body"));
+    }
+    let mut stream = pin!(stream);
+    let mut body = BytesMut::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| broken_off())?;
+        if body.len().saturating_add(chunk.len()) > limit {
+            return Err(too_large(None, limit, "the body"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    if declared.is_some_and(|length| usize::try_from(length) != Ok(body.len())) {
+        return Err(broken_off());
+    }
+    Ok(body.freeze())
+}
+
+fn broken_off() -> Problem {
+    Problem::new(Kind::Malformed, "the body broke off before its end")
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+    use futures::stream;
+
+    use super::*;
+
+    fn read_all(chunks: &[Result<&str, ()>], declared: Option<u64>) -> Result<Bytes, Kind> {
+        let chunks: Vec<Result<Vec<u8>, ()>> =
+            chunks.iter().map(|chunk| chunk.map(|text| text.as_bytes().to_vec())).collect();
+        block_on(read(stream::iter(chunks), declared, 5)).map_err(|problem| problem.kind)
+    }
+
+    #[test]
+    fn a_body_is_read_whole() {
+        assert_eq!(read_all(&[Ok("ab"), Ok(""), Ok("cde")], None).as_deref(), Ok(b"abcde".as_slice()));
+        assert_eq!(read_all(&[], Some(0)).as_deref(), Ok(b"".as_slice()));
+    }
+
+    #[test]
+    fn an_endless_body_is_not_read_further_than_the_limit() {
+        let endless = stream::repeat_with(|| Ok::<_, ()>(vec![b'x'; 3]));
+        assert_eq!(block_on(read(endless, None, 1_000)).unwrap_err().kind, Kind::TooLarge);
+    }
+
+    #[test]
+    fn a_body_that_is_declared_too_large_is_not_read_at_all() {
+        let untouched = stream::poll_fn(|_| -> std::task::Poll<Option<Result<Vec<u8>, ()>>> { panic!("was read") });
+        assert_eq!(block_on(read(untouched, Some(u64::MAX), 5)).unwrap_err().kind, Kind::TooLarge);
+    }
+
+    #[test]
+    fn half_a_body_is_no_message() {
+        assert_eq!(read_all(&[Ok("ab"), Err(())], None), Err(Kind::Malformed));
+        assert_eq!(read_all(&[Ok("ab")], Some(3)), Err(Kind::Malformed));
+    }
+}

@@ -1,0 +1,42 @@
+//! `POST /queues/{queue}/messages`: one message.
+
+use futures::Stream;
+use http::header;
+use oncebus_core::ingest::entry::{Entry, location};
+use oncebus_core::ingest::head::Head;
+use oncebus_core::message::Properties;
+use oncebus_runtime::platform::Platform;
+
+use crate::answer::{Answer, Refusal, Service};
+use crate::serve::{Context, read_body};
+
+/// Takes the body as opaque bytes, and answers 202 without a body once the broker has said 201.
+///
+/// # Errors
+/// Nothing was accepted; or no answer came, and a repetition under the same id is harmless.
+pub async fn post<P, S, E>(context: &Context<'_, P>, queue: &str, head: &Head, body: S) -> Result<Answer, Refusal>
+where
+    P: Platform,
+    S: Stream<Item = Result<Vec<u8>, E>>,
+{
+    let queue = context.queue(queue)?;
+    let id = head.logical_id()?;
+    let key = head.lock_key()?;
+    let content_type = head.content_type()?;
+    let limit = context.settings.config.max_message_bytes;
+    let body = read_body(head, body, limit).await?;
+    let id = id.unwrap_or_else(|| context.fresh_id());
+    let entry = Entry::new(id, key.as_deref(), content_type, body, Properties::new());
+    entry.check_size(limit)?;
+    send(context, &queue.name, &entry).await?;
+    Ok(Answer::empty(202).header(header::LOCATION, location(&queue.name, &entry.id)))
+}
+
+/// Sends one message, by itself.
+///
+/// # Errors
+/// The broker did not say that it has it.
+pub async fn send<P: Platform>(context: &Context<'_, P>, queue: &str, entry: &Entry) -> Result<(), Refusal> {
+    let (sent, _) = context.broker().send(queue, &entry.message, context.deadline(), false).await;
+    sent.map_err(|failure| Service::ServiceBus.refusal(&failure))
+}

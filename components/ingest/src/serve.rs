@@ -1,0 +1,187 @@
+//! From the head of a request and its body to the answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use http::{Response, header};
+use oncebus_azure::connection::{ServiceBusConnection, StorageConnection};
+use oncebus_core::config::{Config, ConfigError, QueueConfig};
+use oncebus_core::id::uuid_v7;
+use oncebus_core::ingest::head::Head;
+use oncebus_core::ingest::route::Route;
+use oncebus_core::problem::{Kind, Problem};
+use oncebus_core::secret::Secret;
+use oncebus_core::time::Instant;
+use oncebus_runtime::broker::Broker;
+use oncebus_runtime::platform::Platform;
+use oncebus_runtime::records::Records;
+use serde_json::json;
+
+use crate::answer::{Answer, Refusal};
+use crate::log::Line;
+use crate::{batch, health, messages, status, twilio};
+
+/// How long a request may take once its body is there. Twilio gives up after 15 s; others after 15 to 30.
+const TIME: Duration = Duration::from_secs(10);
+
+/// What the variables say.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The document.
+    pub config: Config,
+    /// Service Bus, with the right to send.
+    pub service_bus: ServiceBusConnection,
+    /// Storage, to look at records.
+    pub storage: StorageConnection,
+    /// Twilio's secret.
+    pub twilio_auth_token: Option<Secret>,
+}
+
+/// What a request is answered with: everything it needs but the request itself.
+#[derive(Debug)]
+pub struct Context<'a, P> {
+    /// The outside world.
+    pub platform: &'a P,
+    /// What the variables say.
+    pub settings: &'a Settings,
+}
+
+impl<'a, P: Platform> Context<'a, P> {
+    /// A configured queue.
+    ///
+    /// # Errors
+    /// No such queue is configured.
+    pub fn queue(&self, name: &str) -> Result<&'a QueueConfig, Problem> {
+        let unknown =
+            || Problem::new(Kind::UnknownQueue, format!("no queue {name:?} is configured")).with("queue", name);
+        self.settings.config.queue(name).ok_or_else(unknown)
+    }
+
+    /// Service Bus.
+    #[must_use]
+    pub fn broker(&self) -> Broker<'a, P> {
+        Broker::new(self.platform, &self.settings.service_bus)
+    }
+
+    /// The records.
+    #[must_use]
+    pub fn records(&self) -> Records<'a, P> {
+        Records::new(self.platform, &self.settings.storage, &self.settings.config.container)
+    }
+
+    /// The end of a request whose body is there now.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.platform.now().plus(TIME)
+    }
+
+    /// A fresh message id.
+    #[must_use]
+    pub fn fresh_id(&self) -> String {
+        let mut random = [0; 10];
+        self.platform.fill(&mut random);
+        uuid_v7(self.platform.wall_millis(), random)
+    }
+}
+
+/// Answers a request, and logs that. `settings` are read only for what needs them.
+pub async fn serve<P, S, E>(
+    platform: &P,
+    settings: impl FnOnce() -> Result<Settings, ConfigError>,
+    head: &Head,
+    body: S,
+) -> Response<Vec<u8>>
+where
+    P: Platform,
+    S: Stream<Item = Result<Vec<u8>, E>>,
+{
+    let start = platform.now();
+    let route = Route::parse(head.path());
+    let (answer, queue) = match &route {
+        Some(route) => answer(platform, settings, route, head, body).await,
+        None => (Answer::problem(&Problem::new(Kind::NotFound, "GET / lists the paths")), None),
+    };
+    let took = platform.now().since(start);
+    let line = Line {
+        method: &head.method,
+        route: route.as_ref().map(Route::template),
+        queue: queue.as_deref(),
+        status: answer.status,
+        problem: answer.problem,
+        cause: answer.cause.as_deref(),
+        milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+    };
+    println!("{}", line.to_json());
+    answer.into_response(&head.method)
+}
+
+/// The answer, and the configured queue that it is about.
+async fn answer<P, S, E>(
+    platform: &P,
+    settings: impl FnOnce() -> Result<Settings, ConfigError>,
+    route: &Route,
+    head: &Head,
+    body: S,
+) -> (Answer, Option<String>)
+where
+    P: Platform,
+    S: Stream<Item = Result<Vec<u8>, E>>,
+{
+    if let Err(problem) = route.check(&head.method) {
+        return (Answer::problem(&problem).header(header::ALLOW, route.allow()), None);
+    }
+    match route {
+        Route::Index => return (index(), None),
+        Route::Health => return (Answer::with_body(200, "text/plain; charset=utf-8", "ok\n"), None),
+        _ => {}
+    }
+    let settings = match settings() {
+        Ok(settings) => settings,
+        Err(error) => return (misconfigured(&error).into(), None),
+    };
+    let context = Context { platform, settings: &settings };
+    let queue = match route {
+        Route::Messages { queue } | Route::Batch { queue } | Route::Message { queue, .. } => Some(queue.as_str()),
+        Route::Twilio => settings.config.twilio_queue.as_deref(),
+        Route::Index | Route::Health | Route::Ready => None,
+    };
+    let answer = match route {
+        Route::Messages { queue } => messages::post(&context, queue, head, body).await,
+        Route::Batch { queue } => batch::post(&context, queue, head, body).await,
+        Route::Twilio => twilio::post(&context, head, body).await,
+        Route::Message { queue, id } => status::get(&context, queue, id).await,
+        Route::Ready => health::ready(&context).await,
+        Route::Index | Route::Health => Ok(index()),
+    };
+    let known = queue.filter(|queue| settings.config.queue(queue).is_some()).map(str::to_owned);
+    (answer.unwrap_or_else(Answer::from), known)
+}
+
+/// A configuration that cannot be used. The error names the key and what was expected; both are for the operator, so the client
+/// is told the key alone.
+pub(crate) fn misconfigured(error: &ConfigError) -> Refusal {
+    let problem =
+        Problem::new(Kind::Configuration, format!("{} cannot be used", error.key)).with("key", error.key.as_str());
+    Refusal { problem, cause: Some(error.to_string()) }
+}
+
+fn index() -> Answer {
+    let routes = json!({ "name": "oncebus", "paths": {
+        "POST /queues/{queue}/messages": "one message: any content type, any bytes",
+        "POST /queues/{queue}/batch": "many messages: a JSON array, or NDJSON",
+        "GET /queues/{queue}/messages/{id}": "what became of a message",
+        "POST /webhooks/twilio": "Twilio's messages and status callbacks",
+        "GET /healthz": "whether this answers",
+        "GET /readyz": "whether what is behind this answers",
+    }});
+    Answer::json(200, &routes)
+}
+
+/// Reads a body; see [`crate::body::read`].
+pub(crate) async fn read_body<S, E>(head: &Head, body: S, limit: usize) -> Result<Bytes, Problem>
+where
+    S: Stream<Item = Result<Vec<u8>, E>>,
+{
+    crate::body::read(body, head.content_length(), limit).await
+}
