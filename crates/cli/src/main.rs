@@ -1,3 +1,67 @@
-//! oncebus: up, doctor, pump, send, status.
+//! `oncebus`: the command line.
+//!
+//! `up` runs everything in the foreground, `pump` keeps runs of an app going that runs elsewhere, `doctor` looks at the
+//! services and makes what is missing, `send` puts messages in, `status` says what became of them.
+//!
+//! Standard output is for results, standard error for logs and progress. Every command returns an error with its
+//! causes, which ends the program with status 1; wrong arguments end it with status 2.
 
-fn main() {}
+mod demo;
+mod doctor;
+mod logging;
+mod pump;
+mod secrets;
+mod send;
+mod signals;
+mod status;
+mod up;
+
+use clap::{Parser, Subcommand};
+
+/// Takes messages over HTTP, puts them on Azure Service Bus, and processes each of them once in effect.
+#[derive(Debug, Parser)]
+#[command(name = "oncebus", version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything here: emulator (unless connection strings are given), app, pump.
+    Up(Box<up::Args>),
+    /// Connect, check the rights, make container and queues where allowed, say what is missing.
+    Doctor(Box<doctor::Args>),
+    /// Keep runs of each queue going, for an app that runs elsewhere.
+    Pump(Box<pump::Args>),
+    /// Send messages to an app: from a file, from standard input, or made up.
+    Send(Box<send::Args>),
+    /// Say what became of a message, or how an app is.
+    Status(Box<status::Args>),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let command = CommandLine::parse().command;
+    let quiet = matches!(&command, Command::Up(args) if args.demo);
+    logging::start(quiet);
+    match command {
+        Command::Up(args) => up::run(*args).await,
+        Command::Doctor(args) => doctor::run(*args).await,
+        Command::Pump(args) => pump::run(*args).await,
+        Command::Send(args) => send::run(*args).await,
+        Command::Status(args) => status::run(*args).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::CommandLine;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+}
