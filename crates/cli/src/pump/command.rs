@@ -1,0 +1,83 @@
+//! `oncebus pump`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use oncebus_core::config::Config;
+use oncebus_core::secret::Secret;
+
+use super::{Options, Pump};
+use crate::secrets;
+use crate::signals::Signals;
+
+/// Arguments of `oncebus pump`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where the app is.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000")]
+    app_url: String,
+    /// A file with the run token, as a platform mounts secrets.
+    ///
+    /// Without it, the token is taken from ONCEBUS_RUN_TOKEN in the environment; a command line would show it to everybody.
+    #[arg(long, value_name = "PATH")]
+    token_file: Option<PathBuf>,
+    /// A queue; repeatable. Without it, all queues of the configuration.
+    #[arg(long = "queue", value_name = "NAME")]
+    queues: Vec<String>,
+    /// The configuration that names the queues.
+    #[arg(long, value_name = "PATH", env = "ONCEBUS_CONFIG", default_value = "oncebus.toml")]
+    config: PathBuf,
+    /// Runs to keep going for each queue.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    runs: u16,
+    /// How long a run lasts, in seconds.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=300))]
+    seconds: u64,
+    /// The most messages for one call of the processor; without it, the queue's own setting.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=256))]
+    batch: Option<u64>,
+}
+
+/// Runs until Ctrl-C or SIGTERM.
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let token = match &args.token_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            Secret::new(text.trim())
+        }
+        None => secrets::from_environment(secrets::RUN_TOKEN)
+            .context("no run token: give --token-file, or ONCEBUS_RUN_TOKEN in the environment")?,
+    };
+    let queues = if args.queues.is_empty() { configured(&args.config)? } else { args.queues };
+    let options = Options {
+        app_url: args.app_url,
+        token,
+        queues,
+        runs: usize::from(args.runs),
+        length: Duration::from_secs(args.seconds),
+        batch: args.batch,
+    };
+    let pump = Pump::start(&options)?;
+    tracing::info!("{} runs for each of {} at {}", options.runs, options.queues.join(", "), options.app_url);
+    signals.next().await;
+    tracing::info!("stopping: runs under way may take up to {} s; once more stops at once", args.seconds);
+    tokio::select! {
+        totals = pump.stop() => {
+            tracing::info!(
+                "{} runs received {} messages: {} done, {} duplicates",
+                totals.runs, totals.received, totals.done, totals.duplicate
+            );
+            Ok(())
+        }
+        () = signals.next() => bail!("stopped while runs were under way"),
+    }
+}
+
+fn configured(path: &PathBuf) -> anyhow::Result<Vec<String>> {
+    let document = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read {}; --queue names queues without it", path.display()))?;
+    let config = Config::parse(&document).with_context(|| path.display().to_string())?;
+    Ok(config.queues.into_keys().collect())
+}
