@@ -1,0 +1,153 @@
+//! The variables of `spin.toml`, made from what `up` knows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use oncebus_azure::sas::blob::Permissions;
+use oncebus_core::config::{Config, parse_document, settings};
+use oncebus_core::secret::Secret;
+use oncebus_core::time::UnixTime;
+use serde_json::{Value, json};
+
+use super::services::Services;
+
+/// How long the app may use the storage: longer than anybody leaves a local app running, and no key for ever.
+const STORAGE_SAS_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// The secrets that the app is started with.
+#[derive(Debug)]
+pub(super) struct Secrets {
+    /// What the pump shows to the app.
+    pub(super) run_token: Secret,
+    /// What Twilio's requests are signed with, if there are any.
+    pub(super) twilio_auth_token: Option<Secret>,
+}
+
+/// Values by the names of variables. All are kept as secrets, since some are.
+#[derive(Debug)]
+pub(super) struct Variables(BTreeMap<&'static str, Secret>);
+
+impl Variables {
+    /// The variables of an app at `public_url` that works with these services. With an account key the app is given
+    /// a SAS in its place: read, create and write, in the one container.
+    pub(super) fn new(
+        document: &Document,
+        public_url: &str,
+        services: &Services,
+        secrets: &Secrets,
+        now: UnixTime,
+    ) -> Self {
+        let expires = now.plus(STORAGE_SAS_LIFETIME);
+        let storage = services.storage.with_container_sas(&document.config.container, Permissions::RECORDS, expires);
+        let mut values = BTreeMap::from([
+            (settings::CONFIG_VARIABLE.key, Secret::new(&document.line)),
+            (settings::PUBLIC_URL_VARIABLE.key, Secret::new(public_url)),
+            (settings::SERVICEBUS_SEND.key, Secret::new(services.send.expose())),
+            (settings::SERVICEBUS_LISTEN.key, Secret::new(services.listen.expose())),
+            (settings::SERVICEBUS_ORIGIN.key, Secret::new(services.send.origin())),
+            (settings::STORAGE.key, Secret::new(storage.expose())),
+            (settings::STORAGE_ORIGIN.key, Secret::new(services.storage.origin())),
+            (settings::RUN_TOKEN.key, secrets.run_token.clone()),
+        ]);
+        if let Some(token) = &secrets.twilio_auth_token {
+            values.insert(settings::TWILIO_AUTH_TOKEN.key, token.clone());
+        }
+        Self(values)
+    }
+
+    /// Names and values, **secrets among them**.
+    pub(super) fn expose(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.expose()))
+    }
+}
+
+/// The configuration, checked, and as the app gets it.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub(super) config: Config,
+    /// JSON in one line, without a single quote: it can stand between two.
+    line: String,
+}
+
+impl Document {
+    /// Reads the document. `log_effects` turns on the log that shows whether a step ran twice.
+    pub(super) fn parse(text: &str, log_effects: bool) -> anyhow::Result<Self> {
+        Config::parse(text)?;
+        let mut tree = parse_document(text)?;
+        if log_effects {
+            set(&mut tree, &["processor", "settings", "effects"], json!(true))
+                .context("processor.settings is no table")?;
+        }
+        // In JSON a single quote stands in strings only, and there it may be escaped.
+        let line = tree.to_string().replace('\'', r"\u0027");
+        Ok(Self { config: Config::parse(&line)?, line })
+    }
+}
+
+/// Sets a value below tables that are made where they are missing. `None` when one of them is something else.
+fn set(tree: &mut Value, path: &[&str], value: Value) -> Option<()> {
+    match path {
+        [] => *tree = value,
+        [key, rest @ ..] => {
+            let table = tree.as_object_mut()?;
+            set(table.entry(*key).or_insert_with(|| json!({})), rest, value)?;
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use oncebus_azure::connection::{ServiceBusConnection, StorageConnection};
+
+    use super::*;
+
+    fn services() -> Services {
+        let bus = "Endpoint=http://127.0.0.1:7001;SharedAccessKeyName=k;SharedAccessKey=s3cret";
+        let storage = "AccountName=a;AccountKey=a2V5;BlobEndpoint=http://127.0.0.1:7002/a";
+        Services {
+            send: ServiceBusConnection::parse(bus).unwrap(),
+            listen: ServiceBusConnection::parse(bus).unwrap(),
+            storage: StorageConnection::parse(storage).unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_app_gets_a_sas_and_no_account_key() {
+        let secrets = Secrets { run_token: Secret::new("t"), twilio_auth_token: None };
+        let document = Document::parse("[queues.q]\n[processor.settings]\nname = \"it's\"", true).unwrap();
+        let variables = Variables::new(&document, "http://h", &services(), &secrets, UnixTime(1_795_174_201));
+        let values: BTreeMap<&str, &str> = variables.expose().collect();
+        assert!(values["storage"].contains("sp=rcw") && values["storage"].contains("se=2026-11-27"));
+        assert!(!values["storage"].contains("a2V5"));
+        assert_eq!(values["storage_origin"], "http://127.0.0.1:7002");
+        assert_eq!(values["servicebus_origin"], "http://127.0.0.1:7001");
+        assert_eq!(values["public_url"], "http://h");
+        assert!(!values.contains_key("twilio_auth_token"));
+        assert!(!values["oncebus_config"].contains(['\'', '\n']));
+        let config = Config::parse(values["oncebus_config"]).unwrap();
+        assert_eq!(config.processor_settings["effects"], "true");
+        assert_eq!(config.processor_settings["name"], "it's");
+        assert!(!format!("{variables:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn every_variable_is_one_of_the_manifest() {
+        let manifest: toml::Table = include_str!("../../../../spin.toml").parse().unwrap();
+        let secrets = Secrets { run_token: Secret::new("t"), twilio_auth_token: Some(Secret::new("t")) };
+        let document = Document::parse("[queues.q]", false).unwrap();
+        let variables = Variables::new(&document, "http://h", &services(), &secrets, UnixTime(0));
+        let given: BTreeSet<&str> = variables.expose().map(|(name, _)| name).collect();
+        let declared: BTreeSet<&str> = manifest["variables"].as_table().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(given, declared);
+    }
+
+    #[test]
+    fn effects_are_logged_only_when_asked_for() {
+        let document = Document::parse("[queues.q]", false).unwrap();
+        assert!(document.config.processor_settings.is_empty());
+    }
+}
