@@ -135,7 +135,7 @@ mod tests {
         let mut outer = b"\0asm\x0d\0\x01\0\x04".to_vec();
         outer.push(u8::try_from(inner.len()).unwrap());
         outer.extend(inner);
-        assert_eq!(imports(&outer).unwrap(), [] as [&str; 0]);
+        assert_eq!(imports(&outer).unwrap(), Vec::<&str>::new());
     }
 
     #[test]
@@ -156,6 +156,6 @@ mod tests {
         assert_eq!(beyond.pop().as_deref(), Some("fermyon:spin/variables@2.0.0"));
         assert_eq!(beyond.pop().as_deref(), Some("fermyon:spin/sqlite@3.0.0"));
         assert_eq!(beyond, found[1..6]);
-        assert_eq!(Allowance { http: true, ..STORE }.beyond(&found[5..6]), [] as [&str; 0]);
+        assert_eq!(Allowance { http: true, ..STORE }.beyond(&found[5..6]), Vec::<&str>::new());
     }
 }

@@ -132,12 +132,11 @@ fn check_credential(connection: &StorageConnection, now: UnixTime, report: &mut 
         report.expiry(name, expires, now);
     }
     let sas = Sas::of(connection);
-    match sas.field("sp") {
-        None => {
-            report.warn("storage rights", "a stored access policy holds them: not checked beyond what is tried below")
-        }
-        Some(letters) => check_letters(&sas, letters, report),
-    }
+    let Some(letters) = sas.field("sp") else {
+        return report
+            .warn("storage rights", "a stored access policy holds them: not checked beyond what is tried below");
+    };
+    check_letters(&sas, letters, report);
 }
 
 fn check_letters(sas: &Sas, letters: &str, report: &mut Report) {

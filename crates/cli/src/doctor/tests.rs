@@ -61,7 +61,7 @@ async fn everything_in_order_is_ok_and_nothing_is_left_in_a_queue() {
     let emulator = emulator(&["orders", "orders.poison"]).await;
     for expected in ["made", "there"] {
         let checks = examined(&args(&emulator)).await;
-        assert_eq!(failed(&checks), [] as [&str; 0], "{checks:?}");
+        assert_eq!(failed(&checks), Vec::<&str>::new(), "{checks:?}");
         let container = checks.iter().find(|check| check.name == "container oncebus").unwrap();
         assert_eq!(container.sentence, expected);
         for name in ["records", "clock", "listen orders", "send orders", "send orders.poison"] {
@@ -104,7 +104,7 @@ async fn each_right_is_tried_with_its_own_credential() {
         servicebus: None,
         ..args(&emulator)
     };
-    assert_eq!(failed(&examined(&right).await), [] as [&str; 0]);
+    assert_eq!(failed(&examined(&right).await), Vec::<&str>::new());
     let swapped = Args {
         servicebus_send: keyed(&emulator, "out", "out-key"),
         servicebus_listen: keyed(&emulator, "in", "in-key"),
@@ -120,8 +120,8 @@ async fn a_container_is_made_only_where_that_is_asked_for_and_allowed() {
     assert_eq!(failed(&examined(&looking).await), ["container oncebus"]);
     let narrowed = Args { storage: narrow(&emulator, "rcw"), ..args(&emulator) };
     assert_eq!(failed(&examined(&narrowed).await), ["container oncebus"]);
-    assert_eq!(failed(&examined(&args(&emulator)).await), [] as [&str; 0]);
-    assert_eq!(failed(&examined(&narrowed).await), [] as [&str; 0]);
+    assert_eq!(failed(&examined(&args(&emulator)).await), Vec::<&str>::new());
+    assert_eq!(failed(&examined(&narrowed).await), Vec::<&str>::new());
 }
 
 #[tokio::test]
