@@ -23,10 +23,11 @@ use serde_json::Value;
 use crate::serve::{Settings, serve};
 
 type Reply = Result<Response<Bytes>, TransportError>;
+type Answers = Box<dyn Fn(&Request<Bytes>) -> Reply>;
 
 /// Services that answer by a function, and a clock that only sleeping moves.
 struct World {
-    reply: Box<dyn Fn(&Request<Bytes>) -> Reply>,
+    reply: Answers,
     /// What was sent to them.
     sent: RefCell<Vec<Request<Bytes>>>,
     now: Cell<Duration>,
