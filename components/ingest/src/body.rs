@@ -1,11 +1,19 @@
 //! Bodies, read no further than they may go.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::future::select;
 use futures::{Stream, StreamExt as _};
 use oncebus_core::ingest::entry::too_large;
 use oncebus_core::problem::{Kind, Problem};
+use oncebus_runtime::platform::Clock;
+
+/// How much of a body that nobody wants is read before the answer.
+const DISCARD_BYTES: usize = 8 * 1024 * 1024;
+/// For how long.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
 
 /// Reads a body whole.
 ///
@@ -34,6 +42,31 @@ where
         return Err(broken_off());
     }
     Ok(body.freeze())
+}
+
+/// Reads what is left of a body, and keeps nothing of it.
+///
+/// A client that is still writing when its answer comes and the connection closes sees a reset in place of the answer. Measured over
+/// loopback: one in eight refusals of a body of 1 MB, and every one of 5 MB. So a refusal waits for the rest, as far as
+/// that is likely to end.
+pub async fn discard<S, E>(clock: &impl Clock, stream: S, declared: Option<u64>)
+where
+    S: Stream<Item = Result<Vec<u8>, E>>,
+{
+    if declared.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > DISCARD_BYTES)) {
+        return;
+    }
+    let rest = async {
+        let mut stream = pin!(stream);
+        let mut read = 0_usize;
+        while let Some(Ok(chunk)) = stream.next().await {
+            read = read.saturating_add(chunk.len());
+            if read > DISCARD_BYTES {
+                break;
+            }
+        }
+    };
+    select(pin!(rest), pin!(clock.sleep(DISCARD_TIME))).await;
 }
 
 fn broken_off() -> Problem {

@@ -1,9 +1,10 @@
 //! From the head of a request and its body to the answer.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use http::{Response, header};
 use oncebus_azure::connection::{ServiceBusConnection, StorageConnection};
 use oncebus_core::config::{Config, ConfigError, QueueConfig};
@@ -98,8 +99,9 @@ where
 {
     let start = platform.now();
     let route = Route::parse(head.path());
+    let mut body = pin!(body.fuse());
     let (answer, queue) = match &route {
-        Some(route) => answer(platform, settings, route, head, body).await,
+        Some(route) => answer(platform, settings, route, head, body.as_mut()).await,
         None => (Answer::problem(&Problem::new(Kind::NotFound, "GET / lists the paths")), None),
     };
     let took = platform.now().since(start);
@@ -113,6 +115,7 @@ where
         milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     };
     println!("{}", line.to_json());
+    crate::body::discard(platform, body, head.content_length()).await;
     answer.into_response(&head.method)
 }
 

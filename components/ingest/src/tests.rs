@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::executor::block_on;
-use futures::stream;
+use futures::{Stream, stream};
 use http::{HeaderMap, Method, Request, Response};
 use oncebus_azure::connection::{ServiceBusConnection, StorageConnection};
 use oncebus_core::config::{Config, ConfigError};
@@ -60,10 +60,17 @@ impl World {
     }
 
     fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Told {
+        let chunks = body.as_bytes().chunks(100).map(|chunk| Ok(chunk.to_vec()));
+        self.ask_with(method, target, headers, stream::iter(chunks))
+    }
+
+    fn ask_with<S>(&self, method: &str, target: &str, headers: &[(&str, &str)], body: S) -> Told
+    where
+        S: Stream<Item = Result<Vec<u8>, ()>>,
+    {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
         let head = Head { method: method.to_owned(), target: target.to_owned(), headers };
-        let chunks = body.as_bytes().chunks(100).map(|chunk| Ok::<_, ()>(chunk.to_vec()));
-        let response = block_on(serve(self, || self.settings(), &head, stream::iter(chunks)));
+        let response = block_on(serve(self, || self.settings(), &head, body));
         let (parts, body) = response.into_parts();
         Told { status: parts.status.as_u16(), headers: parts.headers, body }
     }

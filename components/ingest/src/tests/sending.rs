@@ -1,5 +1,7 @@
 //! `POST /queues/{queue}/messages`.
 
+use futures::StreamExt as _;
+
 use super::*;
 
 const PATH: &str = "/queues/orders/messages";
@@ -119,4 +121,35 @@ fn a_wrong_configuration_is_loud_and_keeps_its_words_to_the_log() {
     assert_eq!(told.problem(), problem(500, "configuration"));
     assert_eq!(told.json()["key"], "queues.orders.batch");
     assert!(!String::from_utf8(told.body).unwrap().contains("s3cret"));
+}
+
+#[test]
+fn a_refused_body_is_read_before_the_answer_but_not_for_ever() {
+    let world = World::answering(201);
+    let read = Cell::new(0);
+    let chunks = |count: usize| {
+        read.set(0);
+        stream::iter(0..count).map(|_| {
+            read.set(read.get() + 1);
+            Ok(vec![b'x'; 100_000])
+        })
+    };
+    // A client that writes all before it reads sees its answer.
+    assert_eq!(world.ask_with("POST", PATH, &[], chunks(20)).problem(), problem(413, "too-large"));
+    assert_eq!(read.get(), 20);
+    assert_eq!(world.ask_with("POST", "/nope", &[], chunks(20)).problem(), problem(404, "not-found"));
+    assert_eq!(read.get(), 20);
+    assert_eq!(world.ask_with("POST", PATH, &[], chunks(usize::MAX)).problem(), problem(413, "too-large"));
+    assert!(read.get() < 100, "{}", read.get());
+    // What is declared to be longer than that is not begun.
+    let declared = [("content-length", "99000000")];
+    assert_eq!(world.ask_with("POST", PATH, &declared, chunks(990)).problem(), problem(413, "too-large"));
+    assert_eq!(read.get(), 0);
+}
+
+#[test]
+fn a_body_that_stands_still_does_not_hold_back_a_refusal() {
+    let world = World::answering(201);
+    assert_eq!(world.ask_with("POST", "/nope", &[], stream::pending()).problem(), problem(404, "not-found"));
+    assert_eq!(world.now.get(), Duration::from_secs(2));
 }
