@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 /// Which request of the queue handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
+    /// A poll for a message.
+    Poll,
     /// The create of a record: the claim.
     Claim,
     /// A conditional write of a record: takeover, checkpoint, done, release.
@@ -29,6 +31,7 @@ impl At {
         let blob = call.headers.contains_key("x-ms-version");
         let settles = !blob && path.split('/').rev().nth(2) == Some("messages");
         match self {
+            Self::Poll => !blob && path.ends_with("/messages/head"),
             Self::Claim => blob && call.method == Method::PUT && !query.contains("comp=metadata"),
             Self::Write => blob && call.method == Method::PUT && query.contains("comp=metadata"),
             Self::Complete => settles && call.method == Method::DELETE,

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use oncebus_e2e::{At, Cut, Does, Held, World};
+use oncebus_e2e::{At, Cut, Does, Held, Setup, World};
 
 async fn dies_and_is_taken_up_again(cut: Cut) -> World {
     let world = World::start().await;
@@ -53,17 +53,22 @@ async fn before_the_completion_the_next_delivery_is_a_duplicate() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_claim_is_taken_over_and_the_sleepers_write_is_refused() {
-    let world = World::start().await;
+    let world = World::with(Setup::default().with_defaults("batch = 1")).await;
     world.send("orders", "m-1", "{}").await;
-    let held = Held::default();
-    world.cuts.add(Cut::first(At::Write, Does::Hold(held.clone())));
+    // It sleeps with the effect done and unrecorded. Its next poll sleeps too, or it would get the message again itself.
+    let (write, poll) = (Held::default(), Held::default());
+    world.cuts.add(Cut::first(At::Write, Does::Hold(write.clone())));
+    world.cuts.add(Cut::after(1, At::Poll, Does::Hold(poll.clone())));
     let (sleeper, ()) = tokio::join!(world.run_for("orders", 20), async {
-        held.reached().await;
+        write.reached().await;
+        poll.reached().await;
         world.let_locks_expire();
         let successor = world.run("orders").await;
         assert_eq!((successor.received, successor.done), (1, 1), "{successor:?}");
-        held.release();
+        // Without its queue the sleeper has nothing to wait for once it has learnt that it was fenced.
         world.admin().remove_queue("orders");
+        write.release();
+        poll.release();
     });
     let sleeper = sleeper.unwrap().summary();
     assert_eq!((sleeper.done, sleeper.lost), (0, 1), "{sleeper:?}");

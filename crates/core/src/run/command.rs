@@ -101,6 +101,8 @@ pub enum Next {
     Ready,
     /// Another holds it for a moment: [`Handling::on_waited`] after this time.
     Wait(Duration),
+    /// It has killed instances and must not take others along: [`Handling::on_alone`] when nothing else is claimed.
+    Alone,
     /// It is over.
     Over(Outcome),
 }
@@ -133,8 +135,6 @@ pub struct Held {
     pub etag: ETag,
     /// Before the write that the claim rests on was sent: its time runs from here.
     pub since: Instant,
-    /// Whether the claim was taken from a holder that died.
-    pub taken_from_dead: bool,
 }
 
 /// The outcome when a command has not happened, or may not have: nothing is settled.

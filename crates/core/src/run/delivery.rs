@@ -36,6 +36,10 @@ const MAX_ATTEMPTS: &str = "max-attempts";
 const REJECTED: &str = "rejected";
 const PAYLOAD_MISMATCH: &str = "payload-mismatch";
 
+/// From so many deaths of its holders on, a message is claimed only when nothing else is: an instance that it kills takes
+/// nobody along. One death may be an accident; waiting costs the others time.
+const DEATHS_BEFORE_ALONE: u32 = 2;
+
 /// How often a record may vanish between a refused create and the look after it.
 const MAX_VANISHED: u8 = 2;
 
@@ -45,7 +49,9 @@ enum Stage {
     RenewingFirst,
     Creating(Write),
     Looking,
-    TakingOver(Write, bool),
+    /// Has killed instances: waits until nothing else is claimed.
+    Apart,
+    TakingOver(Write),
     Ready,
     Waiting,
     Writing(Write, After),
@@ -83,6 +89,7 @@ pub struct Handling {
     held: Option<Held>,
     vanished: u8,
     looks: usize,
+    alone: bool,
 }
 
 impl Handling {
@@ -92,7 +99,18 @@ impl Handling {
         let id = delivery.logical_id().to_owned();
         let name = record_name(&queue.group, &id);
         let payload = payload_hash(delivery.sent_content_type(), &delivery.body);
-        Self { delivery, id, name, payload, pending_since, stage: Stage::New, held: None, vanished: 0, looks: 0 }
+        Self {
+            delivery,
+            id,
+            name,
+            payload,
+            pending_since,
+            stage: Stage::New,
+            held: None,
+            vanished: 0,
+            looks: 0,
+            alone: false,
+        }
     }
 
     /// The delivery.
@@ -124,7 +142,7 @@ impl Handling {
     pub const fn is_claiming(&self) -> bool {
         matches!(
             self.stage,
-            Stage::New | Stage::RenewingFirst | Stage::Creating(_) | Stage::Looking | Stage::TakingOver(..)
+            Stage::New | Stage::RenewingFirst | Stage::Creating(_) | Stage::Looking | Stage::TakingOver(_)
         ) && self.looks == 0
     }
 
@@ -150,12 +168,6 @@ impl Handling {
             checkpoint: record.checkpoint.clone(),
             time_left,
         })
-    }
-
-    /// Whether it has killed instances before and must not take others along: from the second takeover on.
-    #[must_use]
-    pub fn runs_alone(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| held.taken_from_dead && held.record.failures >= 2)
     }
 
     /// Begins. A delivery that has aged is renewed at the broker first: its claim must not outlive its peek-lock.
@@ -206,7 +218,7 @@ impl Handling {
             },
             Stage::Creating(write) => self.on_create(write, reply, context),
             Stage::Looking => self.on_look(reply, context),
-            Stage::TakingOver(write, died) => self.on_taken_over(write, died, reply, context),
+            Stage::TakingOver(write) => self.on_taken_over(write, reply, context),
             Stage::Writing(write, after) => self.on_written(write, after, reply, context),
             Stage::Renewing => match reply {
                 Reply::Settled => self.ready(),
@@ -223,7 +235,7 @@ impl Handling {
             },
             // Whether the broker answered or not, the record is final: what comes back is a duplicate.
             Stage::Completing(outcome) => self.over(outcome),
-            stage @ (Stage::New | Stage::Ready | Stage::Waiting | Stage::Over) => {
+            stage @ (Stage::New | Stage::Ready | Stage::Waiting | Stage::Apart | Stage::Over) => {
                 self.stage = stage;
                 Next::Over(Outcome::Unsettled("a reply came that nothing had asked for".to_owned()))
             }
@@ -232,7 +244,7 @@ impl Handling {
 
     fn on_create(&mut self, mut write: Write, reply: Reply, context: &mut Context<'_>) -> Next {
         match write.on_reply(reply) {
-            Resolved::Landed(etag) => self.hold(write, etag, false),
+            Resolved::Landed(etag) => self.hold(write, etag),
             Resolved::Look => self.resolve(write, Stage::Creating),
             Resolved::Again => self.rewrite(write, Stage::Creating),
             Resolved::Theirs(Some(seen)) => self.found(&seen, context),
@@ -272,7 +284,11 @@ impl Handling {
                 if next.failures >= context.queue.max_attempts {
                     return self.park(&next, &seen.etag, MAX_ATTEMPTS, "the instance died", context);
                 }
-                self.stage = Stage::TakingOver(Write::new(next.clone(), Some(seen.etag.clone()), context.now), died);
+                if died && next.failures >= DEATHS_BEFORE_ALONE && !self.alone {
+                    self.stage = Stage::Apart;
+                    return Next::Alone;
+                }
+                self.stage = Stage::TakingOver(Write::new(next.clone(), Some(seen.etag.clone()), context.now));
                 Next::Do(Command::Write { etag: seen.etag.clone(), record: next })
             }
             Finding::NotDue { wait } => {
@@ -323,16 +339,22 @@ impl Handling {
         self.send(copy, AfterCopy::Complete(outcome))
     }
 
+    /// Nothing else is claimed: look again, and go on.
+    pub fn on_alone(&mut self) -> Next {
+        self.alone = true;
+        self.look()
+    }
+
     /// The wait is over, or the run is ending and cuts it short: look again.
     pub fn on_waited(&mut self) -> Next {
         self.look()
     }
 
-    fn on_taken_over(&mut self, mut write: Write, died: bool, reply: Reply, context: &mut Context<'_>) -> Next {
+    fn on_taken_over(&mut self, mut write: Write, reply: Reply, context: &mut Context<'_>) -> Next {
         match write.on_reply(reply) {
-            Resolved::Landed(etag) => self.hold(write, etag, died),
-            Resolved::Look => self.resolve(write, |write| Stage::TakingOver(write, died)),
-            Resolved::Again => self.rewrite(write, |write| Stage::TakingOver(write, died)),
+            Resolved::Landed(etag) => self.hold(write, etag),
+            Resolved::Look => self.resolve(write, Stage::TakingOver),
+            Resolved::Again => self.rewrite(write, Stage::TakingOver),
             Resolved::Theirs(Some(seen)) => self.found(&seen, context),
             // Lost the race: the winner is busy with it.
             Resolved::Theirs(None) => self.look(),
@@ -346,9 +368,9 @@ impl Handling {
         Next::Do(command)
     }
 
-    fn hold(&mut self, write: Write, etag: ETag, taken_from_dead: bool) -> Next {
+    fn hold(&mut self, write: Write, etag: ETag) -> Next {
         let (record, since) = write.into_parts();
-        self.held = Some(Held { record, etag, since, taken_from_dead });
+        self.held = Some(Held { record, etag, since });
         self.ready()
     }
 

@@ -61,6 +61,9 @@ pub struct Run {
     /// Claimed, waiting for a call of the processor.
     ready: VecDeque<Tag>,
     ready_since: Instant,
+    /// Have killed instances: each waits until nothing else is claimed, and nothing else is begun until it is over.
+    apart: VecDeque<Tag>,
+    alone: Option<Tag>,
     /// The deliveries of each record in hand, in order: the first works, the others wait for its outcome.
     same_record: BTreeMap<String, VecDeque<Tag>>,
     over: bool,
@@ -95,6 +98,8 @@ impl Run {
             gather_until: None,
             ready: VecDeque::new(),
             ready_since: now,
+            apart: VecDeque::new(),
+            alone: None,
             same_record: BTreeMap::new(),
             over: false,
             summary,
@@ -273,6 +278,7 @@ impl Run {
                 }
                 self.ready.push_back(tag);
             }
+            Next::Alone => self.apart.push_back(tag),
             Next::Wait(time) => slot.wait_until = Some(now.plus(time)),
             Next::Over(outcome) => self.finish(tag, outcome, now, effects),
         }
@@ -280,6 +286,7 @@ impl Run {
 
     fn finish(&mut self, tag: Tag, outcome: Outcome, now: Instant, effects: &mut Vec<Effect>) {
         let Some(slot) = self.slots.remove(&tag) else { return };
+        self.alone.take_if(|alone| *alone == tag);
         let note = Note { id: slot.handling.id().to_owned(), outcome };
         self.summary.count(&note, now.since(slot.received));
         if note.is_notable() {
@@ -307,6 +314,7 @@ impl Run {
         }
         self.look_again(now, effects);
         self.begin_gathered(now, effects);
+        self.begin_alone(now, effects);
         self.process(now, effects);
         self.poll(now, effects);
         self.over = !self.probing && self.polls == 0 && self.slots.is_empty() && !self.may_poll(now);
@@ -322,6 +330,9 @@ impl Run {
     }
 
     fn look_again(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.alone.is_some() {
+            return;
+        }
         let ending = now >= self.receive_until;
         let due: Vec<Tag> = self
             .slots
@@ -339,12 +350,25 @@ impl Run {
     fn begin_gathered(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let waited = self.gather_until.is_some_and(|until| until <= now);
         let nothing_more = self.polls == 0 && !self.may_poll(now);
-        if !(waited || nothing_more || self.gathered.len() >= self.batch) {
+        let somebody_apart = self.alone.is_some() || !self.apart.is_empty();
+        if somebody_apart || !(waited || nothing_more || self.gathered.len() >= self.batch) {
             return;
         }
         self.gather_until = None;
         for tag in std::mem::take(&mut self.gathered) {
             self.step(tag, now, effects, Handling::begin);
+        }
+    }
+
+    /// When whatever else was begun is over, the next that must be alone goes.
+    fn begin_alone(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let others = self.slots.values().any(|slot| slot.command.is_some() || slot.handling.held().is_some());
+        if self.alone.is_some() || others {
+            return;
+        }
+        self.alone = self.apart.pop_front();
+        if let Some(tag) = self.alone {
+            self.step(tag, now, effects, |handling, _| handling.on_alone());
         }
     }
 
@@ -354,7 +378,7 @@ impl Run {
         if self.ready.is_empty() || (claiming && !waited && self.ready.len() < self.batch) {
             return;
         }
-        let tags = self.next_batch();
+        let tags: Vec<Tag> = self.ready.drain(..self.ready.len().min(self.batch)).collect();
         let end_of_time = |slot: &Slot| slot.handling.held().map(|held| held.since.plus(self.queue.working_time()));
         let claims_end = tags.iter().filter_map(|tag| self.slots.get(tag).and_then(end_of_time)).min();
         let time_left = claims_end.map_or(Duration::ZERO, |end| now.until(end));
@@ -369,17 +393,6 @@ impl Run {
         if !work.is_empty() {
             effects.push(Effect::Process(work));
         }
-    }
-
-    /// Up to a batch of what is ready; a message that has killed instances goes alone.
-    fn next_batch(&mut self) -> Vec<Tag> {
-        let alone = |tag: &Tag| self.slots.get(tag).is_some_and(|slot| slot.handling.runs_alone());
-        let take = match self.ready.iter().position(alone) {
-            Some(0) => 1,
-            Some(first_alone) => first_alone.min(self.batch),
-            None => self.ready.len().min(self.batch),
-        };
-        self.ready.drain(..take).collect()
     }
 
     fn may_poll(&self, now: Instant) -> bool {

@@ -158,7 +158,6 @@ impl Handling {
             After::Copy(copy, then) => self.send(*copy, then),
             After::Go => {
                 let was_ambiguous = write.is_ambiguous();
-                let taken_from_dead = self.held.as_ref().is_some_and(|held| held.taken_from_dead);
                 let (record, since) = write.into_parts();
                 if was_ambiguous {
                     // It landed, at an unknown time: write once more before trusting the claim.
@@ -166,7 +165,7 @@ impl Handling {
                     let record = Record { owner, mark, ..record };
                     return self.write(Write::new(record, Some(etag), context.now), After::Go);
                 }
-                self.held = Some(Held { record, etag, since, taken_from_dead });
+                self.held = Some(Held { record, etag, since });
                 self.stage = Stage::Renewing;
                 Next::Do(Command::Renew)
             }
