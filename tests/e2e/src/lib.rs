@@ -14,4 +14,4 @@ mod cut;
 mod world;
 
 pub use cut::{At, Cut, Cuts, Does, Held};
-pub use world::{Ran, Setup, World};
+pub use world::{Ran, Setup, TWILIO_TOKEN, World};

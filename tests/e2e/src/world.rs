@@ -22,7 +22,7 @@ use crate::cut::Cuts;
 
 const RUN_TOKEN: &str = "run-token-of-the-tests";
 /// The auth token with which webhooks are signed.
-pub(crate) const TWILIO_TOKEN: &str = "twilio-token-of-the-tests";
+pub const TWILIO_TOKEN: &str = "twilio-token-of-the-tests";
 const CONTAINER: &str = "oncebus";
 
 /// What a test wants different.
@@ -116,6 +116,14 @@ impl World {
     /// # Panics
     /// When anything does not start.
     pub async fn with(setup: Setup) -> Self {
+        Self::with_emulator(|_| setup).await
+    }
+
+    /// Starts as the setup says that is made for the address of the emulated Service Bus.
+    ///
+    /// # Panics
+    /// When anything does not start.
+    pub async fn with_emulator(setup: impl FnOnce(&str) -> Setup) -> Self {
         let queues = ["orders", "texts", "orders.poison", "texts.poison"];
         let options = EmulatorOptions {
             queues: queues.into_iter().map(Into::into).collect(),
@@ -123,6 +131,7 @@ impl World {
             ..EmulatorOptions::default()
         };
         let emulator = Emulator::start(options).await.expect("the emulator starts");
+        let setup = setup(&emulator.service_bus_url());
         let (cuts, log) = (Cuts::default(), Arc::new(Mutex::new(Vec::new())));
         let lines = Arc::clone(&log);
         let options = HostOptions {
