@@ -163,7 +163,6 @@ impl World {
     }
 
     /// A request to the app.
-    #[must_use]
     pub fn request(&self, method: http::Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, self.url(path))
     }
