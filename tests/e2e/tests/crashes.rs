@@ -1,6 +1,6 @@
 //! An instance dies at every point of a message's way; the next run finishes, and the message is stored once.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 use oncebus_e2e::{At, Cut, Does, Held, Setup, World};
 

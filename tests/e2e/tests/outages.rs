@@ -1,6 +1,6 @@
 //! Services that are down, slow, or refuse: clear answers, and nothing is lost.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 use http::{Method, StatusCode};
 use oncebus_e2e::{Setup, World};

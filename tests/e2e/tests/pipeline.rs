@@ -1,6 +1,6 @@
 //! From the POST to the row, and the ways that are not straight.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 use std::time::Duration;
 
