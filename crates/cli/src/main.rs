@@ -16,6 +16,8 @@ mod signals;
 mod status;
 mod up;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Takes messages over HTTP, puts them on Azure Service Bus, and processes each of them once in effect.
@@ -41,10 +43,19 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let command = CommandLine::parse().command;
-    let quiet = matches!(&command, Command::Up(args) if args.demo);
-    logging::start(quiet);
+    logging::start(matches!(&command, Command::Up(args) if args.demo));
+    match run(command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("oncebus: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Up(args) => up::run(*args).await,
         Command::Doctor(args) => doctor::run(*args).await,

@@ -11,6 +11,9 @@ use super::{Options, Pump};
 use crate::secrets;
 use crate::signals::Signals;
 
+/// In the log, this speaks as the pump that it runs.
+const SPEAKER: &str = "oncebus::pump";
+
 /// Arguments of `oncebus pump`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -60,12 +63,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         batch: args.batch,
     };
     let pump = Pump::start(&options)?;
-    tracing::info!("{} runs for each of {} at {}", options.runs, options.queues.join(", "), options.app_url);
+    tracing::info!(target: SPEAKER, "{} runs for each of {} at {}", options.runs, options.queues.join(", "), options.app_url);
     signals.next().await;
-    tracing::info!("stopping: runs under way may take up to {} s; once more stops at once", args.seconds);
+    tracing::info!(target: SPEAKER, "stopping: runs under way may take up to {} s; once more stops at once", args.seconds);
     tokio::select! {
         totals = pump.stop() => {
             tracing::info!(
+                target: SPEAKER,
                 "{} runs received {} messages: {} done, {} duplicates",
                 totals.runs, totals.received, totals.done, totals.duplicate
             );

@@ -139,7 +139,7 @@ impl Services {
         }
         let probe = Records::new(platform, &self.storage, container).probe(deadline).await;
         probe.with_context(|| {
-            format!("cannot use the container {container} at {}: a SAS cannot make it", self.storage.endpoint())
+            format!("the container {container} at {} cannot be used, and a SAS makes none", self.storage.endpoint())
         })
     }
 
