@@ -232,6 +232,7 @@ async fn perform<P: Platform>(
         }
         Command::Renew => settled(listen.renew(queue, lock, deadline).await),
         Command::Complete => settled(listen.complete(queue, lock, deadline).await),
+        Command::Abandon => settled(listen.abandon(queue, lock, deadline).await),
         Command::Send(copy) => {
             let Copy { queue, mut message, delay } = *copy;
             message.scheduled_for = (!delay.is_zero()).then(|| broker_time.plus(delay));

@@ -38,7 +38,7 @@ const MIN_RUN_TOKEN: usize = 16;
 const RUN: Duration = Duration::from_secs(10);
 /// The same for the demo, which knows what a run did when it is over. Not shorter: a repeat that comes while its original
 /// is in work is looked at again after 0.25 s and 1 s more, and if its run is over before, it comes back after a minute.
-const DEMO_RUN: Duration = Duration::from_secs(5);
+const DEMO_RUN: Duration = Duration::from_secs(10);
 
 /// Arguments of `oncebus up`.
 #[derive(Debug, clap::Args)]

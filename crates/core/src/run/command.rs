@@ -31,6 +31,8 @@ pub enum Command {
     Send(Box<Copy>),
     /// Complete the delivery.
     Complete,
+    /// Give the delivery back to the broker.
+    Abandon,
 }
 
 /// A command without what it carries, for counting.
@@ -48,6 +50,8 @@ pub enum CommandKind {
     Send,
     /// [`Command::Complete`].
     Complete,
+    /// [`Command::Abandon`].
+    Abandon,
 }
 
 impl Command {
@@ -61,6 +65,7 @@ impl Command {
             Self::Renew => CommandKind::Renew,
             Self::Send(_) => CommandKind::Send,
             Self::Complete => CommandKind::Complete,
+            Self::Abandon => CommandKind::Abandon,
         }
     }
 }
@@ -116,8 +121,10 @@ pub struct Context<'a> {
     pub names: &'a mut Names,
     /// The monotonic clock.
     pub now: Instant,
-    /// Whether the run is ending: no further step begins, no waiting.
+    /// Whether the run is ending: no further step begins.
     pub ending: bool,
+    /// Whether there is no time left to wait for others either.
+    pub last_look: bool,
 }
 
 impl Context<'_> {

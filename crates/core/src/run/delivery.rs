@@ -58,6 +58,7 @@ enum Stage {
     Renewing,
     Sending(AfterCopy),
     Completing(Outcome),
+    GivingBack,
     Over,
 }
 
@@ -233,6 +234,7 @@ impl Handling {
                 }
                 (other, _) => self.over(give_up(other)),
             },
+            Stage::GivingBack => self.over(Outcome::Returned),
             // Whether the broker answered or not, the record is final: what comes back is a duplicate.
             Stage::Completing(outcome) => self.over(outcome),
             stage @ (Stage::New | Stage::Ready | Stage::Waiting | Stage::Apart | Stage::Over) => {
@@ -324,7 +326,7 @@ impl Handling {
     /// Another holds the record. Neither abandoned (it would come straight back and burn a delivery) nor completed: waited for
     /// a moment, else left to lapse; from half of the broker's deliveries on, sent on as a copy for when the claim ends.
     fn busy(&mut self, outcome: Outcome, remaining: Duration, context: &mut Context<'_>) -> Next {
-        if !context.ending
+        if !context.last_look
             && let Some(wait) = LOOK_AGAIN.get(self.looks)
         {
             self.looks += 1;
@@ -337,6 +339,18 @@ impl Handling {
         let Outcome::Busy { epoch, .. } = outcome else { return self.over(outcome) };
         let copy = copies::delayed(&self.delivery, &self.id, epoch, remaining, context.queue, &context.names.fresh());
         self.send(copy, AfterCopy::Complete(outcome))
+    }
+
+    /// Whether nothing has been done about it yet: no claim made, none under way.
+    #[must_use]
+    pub const fn is_unbegun(&self) -> bool {
+        matches!(self.stage, Stage::New | Stage::Apart)
+    }
+
+    /// There is no time to begin it: back to the broker at once, which costs a delivery and no waiting.
+    pub fn give_back(&mut self) -> Next {
+        self.stage = Stage::GivingBack;
+        Next::Do(Command::Abandon)
     }
 
     /// Nothing else is claimed: look again, and go on.

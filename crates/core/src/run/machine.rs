@@ -20,6 +20,11 @@ const WAIT_FOR_CLAIMS: Duration = Duration::from_secs(1);
 /// 60 s; a shorter one notices sooner that something between is broken.
 const LONGEST_POLL: Duration = Duration::from_secs(30);
 
+/// Bounds of what a run keeps free at its end before it has seen how long a message takes: a fifth of the run within
+/// them, and never more than half of it.
+const LEAST_REST: Duration = Duration::from_millis(500);
+const MOST_REST: Duration = Duration::from_secs(5);
+
 /// One delivery in hand.
 #[derive(Debug)]
 struct Slot {
@@ -38,12 +43,12 @@ pub struct Run {
     queue: QueueConfig,
     batch: usize,
     names: Names,
-    /// No poll may end after this, and no message waits for another.
-    receive_until: Instant,
-    /// No step begins after this.
-    release_at: Instant,
     /// Nothing is waited for after this.
     deadline: Instant,
+    /// What is kept free before the deadline, to settle what is in hand: at least, and at the most.
+    rest: (Duration, Duration),
+    /// The longest that a message took from its receipt to being done.
+    slowest: Duration,
     /// The time of the last event: timers up to it have been acted upon.
     seen: Instant,
     probing: bool,
@@ -74,8 +79,7 @@ impl Run {
     /// A run that ends `length` from now. `batch` bounds a call of the processor; `random` makes its names unique.
     #[must_use]
     pub fn new(queue: QueueConfig, batch: usize, length: Duration, now: Instant, random: u128) -> Self {
-        // What is in hand must be settled within the rest: a fifth of the run, between 0.5 s and 5 s.
-        let rest = (length / 5).clamp(Duration::from_millis(500), Duration::from_secs(5)).min(length / 2);
+        let rest = (length / 5).clamp(LEAST_REST, MOST_REST).min(length / 2);
         let deadline = now.plus(length);
         let names = Names::new(random);
         let summary = Summary { queue: queue.name.clone(), run: names.run().to_owned(), ..Summary::default() };
@@ -83,9 +87,9 @@ impl Run {
             queue,
             batch: batch.max(1),
             names,
-            receive_until: Instant(deadline.0.saturating_sub(rest)),
-            release_at: Instant(deadline.0.saturating_sub(rest / 2)),
             deadline,
+            rest: (rest, length / 2),
+            slowest: Duration::ZERO,
             seen: now,
             probing: true,
             receiving: true,
@@ -124,6 +128,20 @@ impl Run {
         self.over
     }
 
+    /// No poll may end after this. Twice the slowest message so far is kept free: a
+    /// slow storage is not met with a run that drops what it holds.
+    fn receive_until(&self) -> Instant {
+        let (least, most) = self.rest;
+        let rest = self.slowest.saturating_mul(2).clamp(least, most);
+        Instant(self.deadline.0.saturating_sub(rest))
+    }
+
+    /// No step and no claim begins after this, and no message waits for another: the half of what is kept free is for settling.
+    fn release_at(&self) -> Instant {
+        let until_deadline = self.receive_until().until(self.deadline);
+        Instant(self.deadline.0.saturating_sub(until_deadline / 2))
+    }
+
     /// What a command for this delivery is about: its lock, and the name of its record.
     #[must_use]
     pub fn target(&self, tag: Tag) -> Option<(&LockRef, &str)> {
@@ -147,7 +165,7 @@ impl Run {
     pub fn next_wake(&self) -> Instant {
         let waits = self.slots.values().filter_map(|slot| slot.wait_until);
         let claims = (!self.ready.is_empty()).then(|| self.ready_since.plus(WAIT_FOR_CLAIMS));
-        let timers = waits.chain(self.gather_until).chain(claims).chain([self.receive_until, self.release_at]);
+        let timers = waits.chain(self.gather_until).chain(claims).chain([self.receive_until(), self.release_at()]);
         timers.filter(|timer| *timer > self.seen).min().unwrap_or(self.deadline).min(self.deadline)
     }
 
@@ -264,9 +282,9 @@ impl Run {
         effects: &mut Vec<Effect>,
         act: impl FnOnce(&mut Handling, &mut Context<'_>) -> Next,
     ) {
-        let ending = now >= self.receive_until;
+        let (ending, last_look) = (now >= self.receive_until(), now >= self.release_at());
         let Some(slot) = self.slots.get_mut(&tag) else { return };
-        let mut context = Context { queue: &self.queue, names: &mut self.names, now, ending };
+        let mut context = Context { queue: &self.queue, names: &mut self.names, now, ending, last_look };
         match act(&mut slot.handling, &mut context) {
             Next::Do(command) => {
                 slot.command = Some(command.kind());
@@ -288,6 +306,9 @@ impl Run {
         let Some(slot) = self.slots.remove(&tag) else { return };
         self.alone.take_if(|alone| *alone == tag);
         let note = Note { id: slot.handling.id().to_owned(), outcome };
+        if note.outcome == Outcome::Done {
+            self.slowest = self.slowest.max(now.since(slot.received));
+        }
         self.summary.count(&note, now.since(slot.received));
         if note.is_notable() {
             effects.push(Effect::Note(note));
@@ -312,6 +333,7 @@ impl Run {
         if now >= self.deadline {
             return self.end(now, effects);
         }
+        self.give_back(now, effects);
         self.look_again(now, effects);
         self.begin_gathered(now, effects);
         self.begin_alone(now, effects);
@@ -329,16 +351,29 @@ impl Run {
         }
     }
 
+    /// The end is near: whatever has not begun goes back to the broker.
+    fn give_back(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if now < self.release_at() {
+            return;
+        }
+        self.gathered.clear();
+        self.apart.clear();
+        let unbegun = self.slots.iter().filter(|(_, slot)| slot.handling.is_unbegun()).map(|(tag, _)| *tag);
+        for tag in unbegun.collect::<Vec<_>>() {
+            self.step(tag, now, effects, |handling, _| handling.give_back());
+        }
+    }
+
     fn look_again(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.alone.is_some() {
             return;
         }
-        let ending = now >= self.receive_until;
+        let last_look = now >= self.release_at();
         let due: Vec<Tag> = self
             .slots
             .iter_mut()
             .filter_map(|(tag, slot)| {
-                slot.wait_until.take_if(|until| ending || *until <= now)?;
+                slot.wait_until.take_if(|until| last_look || *until <= now)?;
                 Some(*tag)
             })
             .collect();
@@ -382,7 +417,7 @@ impl Run {
         let end_of_time = |slot: &Slot| slot.handling.held().map(|held| held.since.plus(self.queue.working_time()));
         let claims_end = tags.iter().filter_map(|tag| self.slots.get(tag).and_then(end_of_time)).min();
         let time_left = claims_end.map_or(Duration::ZERO, |end| now.until(end));
-        if now >= self.release_at || time_left.is_zero() {
+        if now >= self.release_at() || time_left.is_zero() {
             for tag in tags {
                 self.step(tag, now, effects, Handling::on_deadline);
             }
@@ -396,13 +431,13 @@ impl Run {
     }
 
     fn may_poll(&self, now: Instant) -> bool {
-        self.receiving && !self.probing && !self.drained && now < self.receive_until
+        self.receiving && !self.probing && !self.drained && now < self.receive_until()
     }
 
     /// Whole seconds that a poll begun now may wait. With less than one left it does not wait: what is there is taken until
     /// the first empty answer.
     fn poll_seconds(&self, now: Instant) -> u32 {
-        u32::try_from(now.until(self.receive_until).min(LONGEST_POLL).as_secs()).unwrap_or(0)
+        u32::try_from(now.until(self.receive_until()).min(LONGEST_POLL).as_secs()).unwrap_or(0)
     }
 
     /// Keeps as many polls going as the window says, while there is room for what they bring: one batch in work
@@ -425,7 +460,7 @@ impl CommandKind {
     pub const fn service(self) -> Service {
         match self {
             Self::Create | Self::Look | Self::Write => Service::Storage,
-            Self::Renew | Self::Send | Self::Complete => Service::ServiceBus,
+            Self::Renew | Self::Send | Self::Complete | Self::Abandon => Service::ServiceBus,
         }
     }
 }

@@ -14,8 +14,9 @@
 //!    message of the same id waits for the outcome of the first.
 //! 4. **Process** once for all that is claimed; each message's outcome then takes its own way ([`delivery`]), all at once.
 //!    The next batch is received meanwhile.
-//! 5. **End**: polls begin only while they can end in time. What is between two steps when the end comes is released and
-//!    sent on. At the deadline itself nothing is waited for any more.
+//! 5. **End**: polls begin only while what they bring can be settled in time, judged by the slowest message so far. What has not begun when
+//!    the end is near is given back, what is between two steps is released and sent on. At the deadline itself
+//!    nothing is waited for any more.
 
 mod command;
 mod copies;
@@ -198,6 +199,8 @@ pub enum Outcome {
     Mismatched,
     /// Between two steps at the run's end: released, and sent on.
     Released,
+    /// Given back unbegun: the run's end was near.
+    Returned,
     /// Lost to another, or overrun: nothing settled.
     Lost,
     /// A credential was refused: nothing settled.
@@ -219,7 +222,7 @@ impl Note {
     /// Whether it belongs into the log: everything but the ordinary course.
     #[must_use]
     pub const fn is_notable(&self) -> bool {
-        !matches!(self.outcome, Outcome::Done | Outcome::Deferred | Outcome::Released)
+        !matches!(self.outcome, Outcome::Done | Outcome::Deferred | Outcome::Released | Outcome::Returned)
     }
 }
 
@@ -243,6 +246,7 @@ impl std::fmt::Display for Note {
             Outcome::Done => write!(f, "the message ID {id} is done"),
             Outcome::Deferred => write!(f, "the message ID {id} is not due yet and was sent on"),
             Outcome::Released => write!(f, "the message ID {id} goes on in a later run"),
+            Outcome::Returned => write!(f, "the message ID {id} was given back unbegun"),
         }
     }
 }

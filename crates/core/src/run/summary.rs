@@ -21,6 +21,9 @@ pub struct CallCounts {
     pub send: u64,
     /// Messages completed.
     pub complete: u64,
+    /// Messages given back.
+    #[serde(default)]
+    pub abandon: u64,
     /// Records created.
     pub create: u64,
     /// Looks at records, the probe included.
@@ -38,6 +41,7 @@ impl CallCounts {
             CommandKind::Renew => &mut self.renew,
             CommandKind::Send => &mut self.send,
             CommandKind::Complete => &mut self.complete,
+            CommandKind::Abandon => &mut self.abandon,
         };
         *slot += u64::from(calls);
     }
@@ -49,6 +53,7 @@ impl CallCounts {
         self.renew += other.renew;
         self.send += other.send;
         self.complete += other.complete;
+        self.abandon += other.abandon;
         self.create += other.create;
         self.look += other.look;
         self.write += other.write;
@@ -57,7 +62,7 @@ impl CallCounts {
     /// Requests to Service Bus for messages that were received: no sends, no empty polls.
     #[must_use]
     pub const fn broker_per_delivery(&self) -> u64 {
-        self.receive + self.renew + self.complete
+        self.receive + self.renew + self.complete + self.abandon
     }
 
     /// Requests to Blob Storage.
@@ -92,6 +97,9 @@ pub struct Summary {
     pub mismatched: u64,
     /// Between two steps at the end: sent on.
     pub released: u64,
+    /// Given back unbegun: the run's end was near.
+    #[serde(default)]
+    pub returned: u64,
     /// Lost to another, or overrun.
     pub lost: u64,
     /// Left to come back: a call failed.
@@ -164,6 +172,7 @@ impl Summary {
             Outcome::Parked => &mut self.parked,
             Outcome::Mismatched => &mut self.mismatched,
             Outcome::Released => &mut self.released,
+            Outcome::Returned => &mut self.returned,
             Outcome::Lost => &mut self.lost,
             Outcome::Denied(_) | Outcome::Unsettled(_) => &mut self.unsettled,
         };

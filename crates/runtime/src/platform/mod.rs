@@ -75,6 +75,7 @@ pub trait Platform: Transport + Clock + Entropy {}
 impl<T: Transport + Clock + Entropy> Platform for T {}
 
 /// Declares the body's length, as every backend must.
+#[cfg(any(feature = "native", feature = "spin"))]
 pub(crate) fn declare_length(request: &mut Request<Bytes>) {
     let length = http::HeaderValue::from(request.body().len());
     request.headers_mut().insert(http::header::CONTENT_LENGTH, length);

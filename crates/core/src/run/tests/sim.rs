@@ -168,6 +168,14 @@ impl World {
                 None => Reply::LockLost,
             },
             Command::Complete => self.complete(lock, name),
+            Command::Abandon => match self.locked(lock) {
+                Some(index) => {
+                    self.queue[index].visible_at = self.now;
+                    self.queue[index].lock = None;
+                    Reply::Settled
+                }
+                None => Reply::LockLost,
+            },
             Command::Send(copy) => {
                 let Copy { queue, message, delay } = *copy;
                 self.copied.push(lock.sequence_number);
