@@ -93,13 +93,13 @@ impl Namespace<'_> {
             return Ok(());
         }
         if let Some(tried) = listens {
-            tell(report, &format!("listen {}", wanted.name), "Listen", "receive and settle", tried);
+            tell(report, &format!("listen {}", wanted.name), "Listen", "may receive and settle", tried);
         }
         tell(
             report,
             &format!("send {}", wanted.name),
             "Send",
-            "send: not refused, and nothing was sent to find out",
+            "the credential is not refused (nothing was sent to find out)",
             sends,
         );
         Ok(())
@@ -185,9 +185,9 @@ enum Settings {
     NotSaid(String),
 }
 
-fn tell(report: &mut Report, name: &str, right: &str, may: &str, tried: Tried) {
+fn tell(report: &mut Report, name: &str, right: &str, granted: &str, tried: Tried) {
     match tried {
-        Tried::Granted => report.ok(name, format!("may {may}")),
+        Tried::Granted => report.ok(name, granted),
         Tried::Denied(why) => report.fail(name, format!("{why}. The credential needs the right {right} there")),
         Tried::NoQueue => report.fail(name, "there is no such queue"),
         Tried::Unclear(what) => report.warn(name, format!("not checked: {what}")),
