@@ -77,6 +77,7 @@ impl App {
                 Ok(Self::Host(server))
             }
             Kind::Spin => {
+                spin::check().await?;
                 let mut spin = Spin::start(start.manifest, &start.listen.to_string(), start.variables)?;
                 tokio::select! {
                     answered = wait(platform, start.url, STARTING) => answered?,

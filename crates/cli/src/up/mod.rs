@@ -51,7 +51,7 @@ pub(crate) struct Args {
     manifest: PathBuf,
     #[command(flatten)]
     connections: Connections,
-    /// Where the app runs. Default: spin, if Spin 3.0 or newer is on the PATH, else host.
+    /// Where the app runs. Default: spin, if Spin 4.0 or newer is on the PATH, else host.
     #[arg(long, value_enum)]
     app: Option<Kind>,
     /// With --app none: where the app is reached. Default: http://127.0.0.1:3000.

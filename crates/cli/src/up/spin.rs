@@ -1,18 +1,19 @@
 //! `spin up` as a child process.
 
+use std::fmt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use super::guest_log;
 use super::variables::Variables;
 
-/// The first Spin that runs our components (WASI 0.2 through spin-sdk 5).
-const OLDEST: Version = Version { major: 3, minor: 0 };
+/// The first Spin that reads our manifest: earlier ones refuse `inherit_configuration` of a single dependency.
+const OLDEST: Version = Version { major: 4, minor: 0 };
 /// How long Spin may take to end after SIGTERM. It drops requests in flight at once, so this is long.
 const ENDING: Duration = Duration::from_secs(5);
 
@@ -23,18 +24,39 @@ struct Version {
     minor: u32,
 }
 
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
 /// Whether a Spin that is new enough is on the PATH.
 pub(super) async fn is_usable() -> bool {
-    let said = Command::new("spin").arg("--version").stdin(Stdio::null()).output().await;
-    let Ok(output) = said else { return false };
-    match version(&String::from_utf8_lossy(&output.stdout)) {
+    match installed().await {
         Some(found) if found >= OLDEST => true,
         Some(found) => {
-            tracing::warn!("Spin {}.{} is too old (3.0 is needed): using the host instead", found.major, found.minor);
+            tracing::warn!("Spin {found} is too old for this spin.toml, which needs {OLDEST}: using the host instead");
             false
         }
         None => false,
     }
+}
+
+/// Refuses a Spin that is too old, in clearer words than it would itself.
+pub(super) async fn check() -> anyhow::Result<()> {
+    match installed().await {
+        Some(found) if found < OLDEST => {
+            bail!("Spin {found} is too old for this spin.toml, which needs {OLDEST}; --app host needs no Spin")
+        }
+        // A Spin that says something else of its version may be one that somebody built: it has its try.
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The version of the Spin on the PATH, if there is one.
+async fn installed() -> Option<Version> {
+    let output = Command::new("spin").arg("--version").stdin(Stdio::null()).output().await.ok()?;
+    version(&String::from_utf8_lossy(&output.stdout))
 }
 
 /// Reads `spin 4.1.0 (2bf4c4b 2026-08-21)`. Other programs are called `spin` too: they say other things.
@@ -135,7 +157,9 @@ mod tests {
         assert_eq!(read("spin 4.1.0-pre0 (2bf4c4b 2026-08-21)"), Some((4, 1)));
         assert_eq!(read("spin 3.0.0"), Some((3, 0)));
         assert!(version("spin 10.0.1").unwrap() >= OLDEST);
-        assert!(version("spin 2.7.0").unwrap() < OLDEST);
+        assert!(version("spin 4.0.0").unwrap() >= OLDEST);
+        assert!(version("spin 3.6.2").unwrap() < OLDEST);
+        assert_eq!(OLDEST.to_string(), "4.0");
         for other in ["", "Spin Version 6.5.2 -- 6 December 2019", "spin", "spin next", "spin 3"] {
             assert_eq!(read(other), None, "{other}");
         }
