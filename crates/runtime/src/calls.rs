@@ -2,7 +2,7 @@
 //!
 //! The first question for a call that failed is whether the server can have acted; the second, whether it
 //! matters ([`Repeat`]). A retry waits with full jitter, or as long as the server says; it never begins after the
-//! deadline that it was given, which for work under a lock is the end of that lock's use.
+//! deadline that it was given: the end of the request, or of the run. What outlives a lock is refused by its ETag.
 //!
 //! Conditional writes to storage are repeated here only when nothing was sent. Everything else about them is
 //! decided above, by the record protocol, which looks before it repeats.

@@ -34,6 +34,9 @@ pub struct Services<'p, P> {
     pub queue: String,
 }
 
+/// How long a write waits when the storage is too busy and does not say for how long.
+const THROTTLED_PAUSE: Duration = Duration::from_secs(1);
+
 /// How often the loop looks up while nothing happens: a message is at most so much older than we think. Far below the
 /// 10 s that a delivery has from receive to claim.
 const LOOK_UP: Duration = Duration::from_secs(1);
@@ -49,7 +52,7 @@ pub async fn run<P: Platform>(
 ) -> Summary {
     let clock = services.platform;
     let id = run.id().to_owned();
-    let mut driver = Driver::new(services, run.deadline());
+    let mut driver = Driver::new(services);
     let mut effects = run.start();
     loop {
         let mut batches = Vec::new();
@@ -68,6 +71,7 @@ pub async fn run<P: Platform>(
             }
             let tags: Vec<Tag> = work.iter().map(|work| work.tag).collect();
             let began = clock.now();
+            driver.behind = true;
             let steps = process(&id, work);
             let now = clock.now();
             effects.extend(run.on(Event::Processed { tags, steps, took: now.since(began) }, now));
@@ -88,11 +92,12 @@ pub async fn run<P: Platform>(
 /// The requests under way.
 struct Driver<'a, P> {
     services: &'a Services<'a, P>,
-    deadline: Instant,
     pending: FuturesUnordered<LocalBoxFuture<'a, Ended>>,
     broker_clock: BrokerClock,
     /// When the loop last looked: whatever had not ended by then was pending.
     looked: Instant,
+    /// The processor has worked since, and what has ended meanwhile is not all taken in yet.
+    behind: bool,
 }
 
 /// A request that ended, before the loop has put it in its place.
@@ -102,13 +107,14 @@ enum Ended {
 }
 
 impl<'a, P: Platform> Driver<'a, P> {
-    fn new(services: &'a Services<'a, P>, deadline: Instant) -> Self {
+    fn new(services: &'a Services<'a, P>) -> Self {
         let looked = services.platform.now();
-        Self { services, deadline, pending: FuturesUnordered::new(), broker_clock: BrokerClock::default(), looked }
+        let pending = FuturesUnordered::new();
+        Self { services, pending, broker_clock: BrokerClock::default(), looked, behind: false }
     }
 
     fn begin(&mut self, effect: Effect, run: &Run) {
-        let (services, deadline) = (self.services, self.deadline);
+        let (services, deadline) = (self.services, run.deadline());
         match effect {
             Effect::Probe => self.pending.push(Box::pin(async move {
                 let answer = services.records.probe(deadline).await;
@@ -124,10 +130,11 @@ impl<'a, P: Platform> Driver<'a, P> {
             Effect::Perform { tag, command } => {
                 let Some((lock, name)) = run.target(tag) else { return };
                 let (lock, name) = (lock.clone(), name.to_owned());
-                let sent_at = self.broker_clock.at(services.platform.now()).unwrap_or_else(|| services.platform.wall());
+                let kind = command.kind();
+                let broker_time = self.broker_clock.at(services.platform.now());
                 self.pending.push(Box::pin(async move {
-                    let (reply, calls) = perform(services, command, &lock, &name, sent_at, deadline).await;
-                    Ended::Event(Event::Replied { tag, reply, calls })
+                    let (reply, calls) = perform(services, command, &lock, &name, broker_time, deadline).await;
+                    Ended::Event(Event::Replied { tag, kind, reply, calls })
                 }));
             }
             Effect::Process(_) | Effect::Note(_) => {}
@@ -159,10 +166,16 @@ impl<'a, P: Platform> Driver<'a, P> {
                 sleep.await;
                 None
             }
-            Either::Right(((), _)) => None,
+            Either::Right(((), _)) => {
+                self.behind = false;
+                None
+            }
         };
         let event = ended.map(|ended| self.event(ended));
-        self.looked = clock.now();
+        // One that has ended is taken in at a time. After a call of the processor the others may have ended as long ago.
+        if !self.behind {
+            self.looked = clock.now();
+        }
         event
     }
 
@@ -185,7 +198,8 @@ struct BrokerClock(Option<(UnixTime, Instant)>);
 
 impl BrokerClock {
     fn observe(&mut self, date: Option<UnixTime>, now: Instant) {
-        if let Some(date) = date {
+        // An answer may be read long after it was given: only what is ahead of what we know tells something.
+        if let Some(date) = date.filter(|date| self.at(now).is_none_or(|known| known < *date)) {
             self.0 = Some((date, now));
         }
     }
@@ -200,30 +214,26 @@ async fn perform<P: Platform>(
     command: Command,
     lock: &LockRef,
     name: &str,
-    broker_time: UnixTime,
+    broker_time: Option<UnixTime>,
     deadline: Instant,
 ) -> (Reply, u32) {
     let Services { listen, send, records, queue, .. } = services;
     match command {
         Command::Create(record) => {
             let (result, calls) = records.create(name, &record, deadline).await;
-            (
-                written(result.map(|created| match created {
-                    Created::New(etag) => Reply::Stored(etag),
-                    Created::Exists => Reply::Exists,
-                })),
-                calls,
-            )
+            let result = result.map(|created| match created {
+                Created::New(etag) => Reply::Stored(etag),
+                Created::Exists => Reply::Exists,
+            });
+            (written(services.platform, result, deadline).await, calls)
         }
         Command::Write { etag, record } => {
             let (result, calls) = records.write(name, &etag, &record, deadline).await;
-            (
-                written(result.map(|written| match written {
-                    Written::Now(etag) => Reply::Stored(etag),
-                    Written::Refused => Reply::Refused,
-                })),
-                calls,
-            )
+            let result = result.map(|written| match written {
+                Written::Now(etag) => Reply::Stored(etag),
+                Written::Refused => Reply::Refused,
+            });
+            (written(services.platform, result, deadline).await, calls)
         }
         Command::Look => {
             let (result, calls) = records.look(name, deadline).await;
@@ -235,18 +245,30 @@ async fn perform<P: Platform>(
         Command::Abandon => settled(listen.abandon(queue, lock, deadline).await),
         Command::Send(copy) => {
             let Copy { queue, mut message, delay } = *copy;
-            message.scheduled_for = (!delay.is_zero()).then(|| broker_time.plus(delay));
+            if !delay.is_zero() {
+                let Some(now) = broker_time else {
+                    return (Reply::Failed("the broker does not tell the time".to_owned()), 0);
+                };
+                message.scheduled_for = Some(now.plus(delay));
+            }
             settled(send.send(&queue, &message, deadline, true).await)
         }
     }
 }
 
-/// A conditional write: what has no clear answer is for the record protocol to look into.
-fn written(result: Result<Reply, Failure>) -> Reply {
-    result.unwrap_or_else(|failure| match failure {
-        Failure::Ambiguous(_) | Failure::Throttled { .. } => Reply::Unknown,
-        other => read_failed(&other),
-    })
+/// A conditional write: what has no clear answer is for the record protocol to look into, after the pause that the
+/// service asked for.
+async fn written<P: Platform>(platform: &P, result: Result<Reply, Failure>, deadline: Instant) -> Reply {
+    match result {
+        Ok(reply) => reply,
+        Err(Failure::Ambiguous(_)) => Reply::Unknown,
+        Err(Failure::Throttled { retry_after, .. }) => {
+            let pause = retry_after.unwrap_or(THROTTLED_PAUSE);
+            platform.sleep(pause.min(platform.now().until(deadline))).await;
+            Reply::Unknown
+        }
+        Err(other) => read_failed(&other),
+    }
 }
 
 /// A look has changed nothing, whatever became of it.
@@ -256,9 +278,8 @@ fn read_failed(failure: &Failure) -> Reply {
         Failure::Denied(_) => Reply::Denied(text),
         Failure::LockLost => Reply::LockLost,
         Failure::Refused(_) | Failure::TooLargeOrFull(_) => Reply::Failed(text),
-        Failure::Missing(_) | Failure::Throttled { .. } | Failure::Unreachable(_) | Failure::Ambiguous(_) => {
-            Reply::Unavailable(text)
-        }
+        Failure::Missing(_) => Reply::NotThere(text),
+        Failure::Throttled { .. } | Failure::Unreachable(_) | Failure::Ambiguous(_) => Reply::Unavailable(text),
     }
 }
 

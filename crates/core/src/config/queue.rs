@@ -110,6 +110,13 @@ pub(super) fn parse_all(
         };
         parsed.insert(name.clone(), parse_one(name, table, defaults)?);
     }
+    if let Some(queue) =
+        parsed.values().find(|queue| parsed.get(&queue.poison_queue).is_some_and(|other| other.group == queue.group))
+    {
+        // A poison copy would meet the parked record of its own message there, and be completed as known.
+        let problem = format!("{:?} is a queue of the same group", queue.poison_queue);
+        return Err(ConfigError::new(format!("queues.{}.poison_queue", queue.name), problem));
+    }
     if parsed.is_empty() {
         return Err(ConfigError::new("queues", "expected at least one queue, as in [queues.orders]"));
     }
@@ -143,8 +150,8 @@ fn parse_one(
     let max_execution = seconds(number(&settings::MAX_EXECUTION)?);
     let batch = usize::try_from(number(&settings::BATCH)?).unwrap_or(usize::MAX);
     let gather = Duration::from_millis(number(&settings::GATHER)?);
-    let group = named(&mut own, &settings::GROUP, name)?;
-    let poison_queue = named(&mut own, &settings::POISON_QUEUE, &format!("{name}.poison"))?;
+    let group = named(&mut own, &settings::GROUP, name, name)?;
+    let poison_queue = named(&mut own, &settings::POISON_QUEUE, name, &format!("{name}.poison"))?;
     own.finish()?;
     common.finish()?;
     let queue = QueueConfig {
@@ -166,13 +173,14 @@ fn parse_one(
     Ok(queue)
 }
 
-fn named(own: &mut Reader<'_>, setting: &Setting, fallback: &str) -> Result<String, ConfigError> {
+fn named(own: &mut Reader<'_>, setting: &Setting, queue: &str, fallback: &str) -> Result<String, ConfigError> {
     let given = own.text(setting)?.unwrap_or(fallback);
-    if is_name(given) {
+    // What is made up out of a name, and a name out of the document, have the same rule but for the ending.
+    if is_name(given.strip_suffix(".poison").unwrap_or(given)) {
         Ok(given.to_owned())
     } else {
         Err(ConfigError::new(
-            setting.place.path(setting.key),
+            format!("queues.{queue}.{}", setting.key),
             format!("expected {}, found {given:?}", expected(setting)),
         ))
     }
@@ -184,7 +192,7 @@ fn count(number: u64) -> u32 {
 
 /// A name that Service Bus takes for an entity, that needs no escaping in a URL or in a blob's name, and that fits into both.
 fn is_name(name: &str) -> bool {
-    (1..=60).contains(&name.len())
+    (1..=50).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.ends_with(|last: char| last.is_ascii_alphanumeric())
@@ -208,6 +216,19 @@ mod tests {
         assert_eq!(
             error("[queues.a]\nclaim_ttl_seconds = 20\nclaim_margin_seconds = 11"),
             "configuration: queues.a.claim_margin_seconds: expected at most half of claim_ttl_seconds (20), found 11"
+        );
+    }
+
+    #[test]
+    fn a_poison_queue_that_would_swallow_its_messages_is_refused() {
+        let error = |document: &str| Config::parse(document).unwrap_err().to_string();
+        assert_eq!(
+            error("[queues.a]\npoison_queue = 'a'"),
+            "configuration: queues.a.poison_queue: \"a\" is a queue of the same group"
+        );
+        assert!(Config::parse("[queues.a]\npoison_queue = 'b'\n[queues.b]").is_ok(), "another group");
+        assert!(
+            error("[queues.a]\npoison_queue = 'a b'").starts_with("configuration: queues.a.poison_queue: expected")
         );
     }
 

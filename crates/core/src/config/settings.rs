@@ -192,7 +192,7 @@ pub const CLAIM_TTL: Setting = number(
     "s",
     45,
     5,
-    290,
+    285,
     "How long a claim holds without being renewed. One call of the processor must end within it, less the margin. With the margin and 10 s from receive to claim it must fit into the lock duration.",
 );
 /// `queues.NAME.claim_margin_seconds`.

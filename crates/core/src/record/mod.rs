@@ -203,8 +203,6 @@ impl Record {
                 failures: self.failures.saturating_add(1),
                 result: Some(cut(reason)),
                 not_before: Some(not_before),
-                // The next attempt has its own time.
-                executed: Duration::ZERO,
                 ..released
             },
             Release::Deadline => released,

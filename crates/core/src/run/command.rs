@@ -91,6 +91,8 @@ pub enum Reply {
     Unknown,
     /// It certainly has not happened: the service cannot be reached, or turns everybody away.
     Unavailable(String),
+    /// There is no such queue, or no such container.
+    NotThere(String),
     /// It certainly has not happened, for a reason of this message's own.
     Failed(String),
     /// A credential was refused: it has not happened, and nothing else will.
@@ -149,8 +151,8 @@ pub(super) fn give_up(reply: Reply) -> Outcome {
     match reply {
         Reply::Denied(why) => Outcome::Denied(why),
         Reply::LockLost => Outcome::Lost,
-        Reply::Failed(why) | Reply::Unavailable(why) => Outcome::Unsettled(why),
+        Reply::Failed(why) | Reply::Unavailable(why) | Reply::NotThere(why) => Outcome::Unsettled(why),
         Reply::Unknown => Outcome::Unsettled("no answer".to_owned()),
-        other => Outcome::Unsettled(format!("an answer that does not fit: {other:?}")),
+        _ => Outcome::Unsettled("an answer that does not fit".to_owned()),
     }
 }

@@ -36,6 +36,9 @@ const MAX_ATTEMPTS: &str = "max-attempts";
 const REJECTED: &str = "rejected";
 const PAYLOAD_MISMATCH: &str = "payload-mismatch";
 
+/// The epoch of a copy that was made for none. Epochs begin with 1.
+const NO_EPOCH: u64 = 0;
+
 /// From so many deaths of its holders on, a message is claimed only when nothing else is: an instance that it kills takes
 /// nobody along. One death may be an accident; waiting costs the others time.
 const DEATHS_BEFORE_ALONE: u32 = 2;
@@ -43,10 +46,15 @@ const DEATHS_BEFORE_ALONE: u32 = 2;
 /// How often a record may vanish between a refused create and the look after it.
 const MAX_VANISHED: u8 = 2;
 
+/// Whether a claim begins with a look at the record.
+#[derive(Debug, Clone, Copy)]
+struct LookFirst(bool);
+
 #[derive(Debug)]
 enum Stage {
     New,
-    RenewingFirst,
+    /// Renews the broker's lock before it claims; then looks first, or not.
+    RenewingFirst(LookFirst),
     Creating(Write),
     Looking,
     /// Has killed instances: waits until nothing else is claimed.
@@ -66,6 +74,7 @@ enum Stage {
 #[derive(Debug, Clone, PartialEq)]
 enum After {
     Go,
+    Leave,
     Complete(Outcome),
     Copy(Box<Copy>, AfterCopy),
 }
@@ -143,7 +152,7 @@ impl Handling {
     pub const fn is_claiming(&self) -> bool {
         matches!(
             self.stage,
-            Stage::New | Stage::RenewingFirst | Stage::Creating(_) | Stage::Looking | Stage::TakingOver(_)
+            Stage::New | Stage::RenewingFirst(_) | Stage::Creating(_) | Stage::Looking | Stage::TakingOver(_)
         ) && self.looks == 0
     }
 
@@ -171,25 +180,29 @@ impl Handling {
         })
     }
 
-    /// Begins. A delivery that has aged is renewed at the broker first: its claim must not outlive its peek-lock.
+    /// Begins. A first delivery writes first (2 storage calls for a message); any other looks first, since a refused
+    /// create costs more than a look.
     pub fn begin(&mut self, context: &mut Context<'_>) -> Next {
-        if context.now.since(self.pending_since) > context.queue.renew_before_claim_after() {
-            self.stage = Stage::RenewingFirst;
-            return Next::Do(Command::Renew);
-        }
-        self.claim(context)
+        let first = self.delivery.delivery_count <= 1 && self.copy_of_epoch().is_none();
+        self.renew_then_claim(LookFirst(!first), context)
     }
 
     /// A twin waited for this one's outcome: look at what it left.
-    pub fn begin_after_twin(&mut self) -> Next {
-        self.look()
+    pub fn begin_after_twin(&mut self, context: &mut Context<'_>) -> Next {
+        self.renew_then_claim(LookFirst(true), context)
     }
 
-    /// A first delivery writes first (2 storage calls for a message); any other looks first, since a refused
-    /// create costs more than a look.
-    fn claim(&mut self, context: &mut Context<'_>) -> Next {
-        let first = self.delivery.delivery_count <= 1 && self.copy_of_epoch().is_none();
-        if first { self.create(context) } else { self.look() }
+    /// A delivery that has aged is renewed at the broker first: its claim must not outlive its peek-lock.
+    fn renew_then_claim(&mut self, look_first: LookFirst, context: &mut Context<'_>) -> Next {
+        if context.now.since(self.pending_since) > context.queue.renew_before_claim_after() {
+            self.stage = Stage::RenewingFirst(look_first);
+            return Next::Do(Command::Renew);
+        }
+        self.claim(look_first, context)
+    }
+
+    fn claim(&mut self, LookFirst(look_first): LookFirst, context: &mut Context<'_>) -> Next {
+        if look_first { self.look() } else { self.create(context) }
     }
 
     fn copy_of_epoch(&self) -> Option<u64> {
@@ -210,10 +223,10 @@ impl Handling {
     /// What came of the last command.
     pub fn on_reply(&mut self, reply: Reply, context: &mut Context<'_>) -> Next {
         match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::RenewingFirst => match reply {
+            Stage::RenewingFirst(look_first) => match reply {
                 Reply::Settled => {
                     self.pending_since = context.now;
-                    self.claim(context)
+                    self.claim(look_first, context)
                 }
                 other => self.over(give_up(other)),
             },
@@ -223,7 +236,7 @@ impl Handling {
             Stage::Writing(write, after) => self.on_written(write, after, reply, context),
             Stage::Renewing => match reply {
                 Reply::Settled => self.ready(),
-                _ => self.over(Outcome::Lost),
+                _ => self.let_go(context),
             },
             Stage::Sending(after) => match (reply, after) {
                 (Reply::Settled, AfterCopy::Complete(outcome)) => self.complete(outcome),
@@ -284,7 +297,9 @@ impl Handling {
             Finding::TakeOver { died } => {
                 let next = seen.record.take_over(context.queue.claim_ttl, context.author());
                 if next.failures >= context.queue.max_attempts {
-                    return self.park(&next, &seen.etag, MAX_ATTEMPTS, "the instance died", context);
+                    let last = seen.record.result.as_deref().unwrap_or("no reason is known");
+                    let reason = if died { "the instance died" } else { last };
+                    return self.park(&seen.record, &seen.etag, MAX_ATTEMPTS, reason, context);
                 }
                 if died && next.failures >= DEATHS_BEFORE_ALONE && !self.alone {
                     self.stage = Stage::Apart;
@@ -336,9 +351,16 @@ impl Handling {
         if self.delivery.delivery_count.saturating_mul(2) < context.queue.max_delivery_count {
             return self.over(outcome);
         }
-        let Outcome::Busy { epoch, .. } = outcome else { return self.over(outcome) };
-        let copy = copies::delayed(&self.delivery, &self.id, epoch, remaining, context.queue, &context.names.fresh());
+        // It stands for no epoch: a back-off that the holder sets meanwhile must not look as if this copy had kept it.
+        let copy =
+            copies::delayed(&self.delivery, &self.id, NO_EPOCH, remaining, context.queue, &context.names.fresh());
         self.send(copy, AfterCopy::Complete(outcome))
+    }
+
+    /// Whether it was only received.
+    #[must_use]
+    pub const fn is_new(&self) -> bool {
+        matches!(self.stage, Stage::New)
     }
 
     /// Whether nothing has been done about it yet: no claim made, none under way.
@@ -354,14 +376,14 @@ impl Handling {
     }
 
     /// Nothing else is claimed: look again, and go on.
-    pub fn on_alone(&mut self) -> Next {
+    pub fn on_alone(&mut self, context: &mut Context<'_>) -> Next {
         self.alone = true;
-        self.look()
+        self.renew_then_claim(LookFirst(true), context)
     }
 
     /// The wait is over, or the run is ending and cuts it short: look again.
-    pub fn on_waited(&mut self) -> Next {
-        self.look()
+    pub fn on_waited(&mut self, context: &mut Context<'_>) -> Next {
+        self.renew_then_claim(LookFirst(true), context)
     }
 
     fn on_taken_over(&mut self, mut write: Write, reply: Reply, context: &mut Context<'_>) -> Next {

@@ -20,6 +20,10 @@ const WAIT_FOR_CLAIMS: Duration = Duration::from_secs(1);
 /// 60 s; a shorter one notices sooner that something between is broken.
 const LONGEST_POLL: Duration = Duration::from_secs(30);
 
+/// The most bytes of bodies in hand with which it still asks for more. An instance has 128 MiB on the smallest platform, and
+/// bodies are copied once for the processor.
+const MOST_BYTES: usize = 16 << 20;
+
 /// Bounds of what a run keeps free at its end before it has seen how long a message takes: a fifth of the run within
 /// them, and never more than half of it.
 const LEAST_REST: Duration = Duration::from_millis(500);
@@ -49,6 +53,12 @@ pub struct Run {
     rest: (Duration, Duration),
     /// The longest that a message took from its receipt to being done.
     slowest: Duration,
+    /// The longest call of the processor.
+    longest_call: Duration,
+    /// A call of the processor is asked for, and its answers have not come.
+    processing: bool,
+    /// Polls in a row that failed for a reason that may pass.
+    failed_polls: u32,
     /// The time of the last event: timers up to it have been acted upon.
     seen: Instant,
     probing: bool,
@@ -90,6 +100,9 @@ impl Run {
             deadline,
             rest: (rest, length / 2),
             slowest: Duration::ZERO,
+            longest_call: Duration::ZERO,
+            processing: false,
+            failed_polls: 0,
             seen: now,
             probing: true,
             receiving: true,
@@ -175,7 +188,7 @@ impl Run {
         match event {
             Event::Probed(result) => self.on_probed(result),
             Event::Polled { result, pending_since, calls } => self.on_polled(result, pending_since, calls, now),
-            Event::Replied { tag, reply, calls } => self.on_replied(tag, reply, calls, now, &mut effects),
+            Event::Replied { tag, kind, reply, calls } => self.on_replied(tag, kind, reply, calls, now, &mut effects),
             Event::Processed { tags, steps, took } => self.on_processed(&tags, steps, took, now, &mut effects),
         }
         self.advance(now, &mut effects);
@@ -213,14 +226,18 @@ impl Run {
         self.summary.calls.receive_empty += u64::from(calls);
         match result {
             Ok(Some(delivery)) => {
+                self.failed_polls = 0;
                 self.window = self.window.saturating_mul(2).min(self.batch);
                 self.receive(*delivery, pending_since, now);
             }
             Ok(None) => {
+                self.failed_polls = 0;
                 self.window = (self.window / 2).max(1);
                 self.summary.backlog = false;
                 self.drained |= self.poll_seconds(now) == 0;
             }
+            // One may be an idle connection that the broker closed. What it may have locked comes back by itself.
+            Err(Trouble::Unavailable(..)) if self.failed_polls == 0 => self.failed_polls += 1,
             Err(trouble) => self.stop_receiving(&trouble),
         }
     }
@@ -240,15 +257,26 @@ impl Run {
         self.slots.insert(tag, Slot { handling, received: now, keyed, command: None, wait_until: None });
     }
 
-    fn on_replied(&mut self, tag: Tag, reply: Reply, calls: u32, now: Instant, effects: &mut Vec<Effect>) {
+    fn on_replied(
+        &mut self,
+        tag: Tag,
+        kind: CommandKind,
+        reply: Reply,
+        calls: u32,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(slot) = self.slots.get_mut(&tag) else { return };
-        let Some(kind) = slot.command.take() else { return };
+        if slot.command.take_if(|asked| *asked == kind).is_none() {
+            return;
+        }
         self.summary.called(kind, calls, slot.keyed);
         // A service that cannot be used for one message cannot be used for the next: each further delivery would
         // burn one of the broker's.
         match &reply {
             Reply::Denied(why) => self.stop_receiving(&Trouble::Denied(kind.service(), why.clone())),
             Reply::Unavailable(why) => self.stop_receiving(&Trouble::Unavailable(kind.service(), why.clone())),
+            Reply::NotThere(why) => self.stop_receiving(&Trouble::Missing(kind.service(), why.clone())),
             _ => {}
         }
         self.step(tag, now, effects, |handling, context| handling.on_reply(reply, context));
@@ -263,6 +291,10 @@ impl Run {
         effects: &mut Vec<Effect>,
     ) {
         self.summary.processed(steps.len(), took);
+        self.processing = false;
+        self.longest_call = self.longest_call.max(took);
+        // A call that outlasted the run has not lost its claims by that: there is time to write down what it did.
+        self.deadline = self.deadline.max(now.plus(self.rest.0));
         let wrong = (steps.len() != tags.len()).then(|| Step::Retry {
             reason: format!("the processor answered {} steps for {} messages", steps.len(), tags.len()),
             after: None,
@@ -282,7 +314,9 @@ impl Run {
         effects: &mut Vec<Effect>,
         act: impl FnOnce(&mut Handling, &mut Context<'_>) -> Next,
     ) {
-        let (ending, last_look) = (now >= self.receive_until(), now >= self.release_at());
+        // While somebody waits to be alone, what goes from step to step is handed on too.
+        let ending = now >= self.receive_until() || !self.apart.is_empty();
+        let last_look = now >= self.release_at();
         let Some(slot) = self.slots.get_mut(&tag) else { return };
         let mut context = Context { queue: &self.queue, names: &mut self.names, now, ending, last_look };
         match act(&mut slot.handling, &mut context) {
@@ -306,6 +340,10 @@ impl Run {
         let Some(slot) = self.slots.remove(&tag) else { return };
         self.alone.take_if(|alone| *alone == tag);
         let note = Note { id: slot.handling.id().to_owned(), outcome };
+        if note.outcome == Outcome::Unanswered {
+            let why = "writes go unanswered".to_owned();
+            self.stop_receiving(&Trouble::Unavailable(Service::Storage, why));
+        }
         if note.outcome == Outcome::Done {
             self.slowest = self.slowest.max(now.since(slot.received));
         }
@@ -316,11 +354,13 @@ impl Run {
         let name = slot.handling.record_name();
         let Some(line) = self.same_record.get_mut(name) else { return };
         line.retain(|waiting| *waiting != tag);
-        match line.front().copied() {
-            Some(twin) => self.step(twin, now, effects, |handling, _| handling.begin_after_twin()),
-            None => {
-                self.same_record.remove(name);
-            }
+        let Some(next) = line.front().copied() else {
+            self.same_record.remove(name);
+            return;
+        };
+        let waits = self.slots.get(&next).is_some_and(|twin| twin.handling.is_new() && twin.command.is_none());
+        if waits && !self.over {
+            self.step(next, now, effects, Handling::begin_after_twin);
         }
     }
 
@@ -351,9 +391,9 @@ impl Run {
         }
     }
 
-    /// The end is near: whatever has not begun goes back to the broker.
+    /// The end is near: whatever has not begun goes back to the broker, once no poll of ours would catch it again.
     fn give_back(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if now < self.release_at() {
+        if now < self.release_at() || self.polls > 0 {
             return;
         }
         self.gathered.clear();
@@ -365,20 +405,19 @@ impl Run {
     }
 
     fn look_again(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if self.alone.is_some() {
-            return;
-        }
+        let alone = self.alone;
         let last_look = now >= self.release_at();
         let due: Vec<Tag> = self
             .slots
             .iter_mut()
+            .filter(|(tag, _)| alone.is_none_or(|alone| alone == **tag))
             .filter_map(|(tag, slot)| {
                 slot.wait_until.take_if(|until| last_look || *until <= now)?;
                 Some(*tag)
             })
             .collect();
         for tag in due {
-            self.step(tag, now, effects, |handling, _| handling.on_waited());
+            self.step(tag, now, effects, Handling::on_waited);
         }
     }
 
@@ -386,13 +425,26 @@ impl Run {
         let waited = self.gather_until.is_some_and(|until| until <= now);
         let nothing_more = self.polls == 0 && !self.may_poll(now);
         let somebody_apart = self.alone.is_some() || !self.apart.is_empty();
-        if somebody_apart || !(waited || nothing_more || self.gathered.len() >= self.batch) {
+        if somebody_apart || now >= self.release_at() {
+            return;
+        }
+        if !(waited || nothing_more || self.gathered.len() >= self.batch) {
             return;
         }
         self.gather_until = None;
-        for tag in std::mem::take(&mut self.gathered) {
+        // No more claims than one call of the processor takes: the others would wait for it, and run out.
+        let room = self.batch.saturating_sub(self.ready.len() + self.claiming());
+        for tag in self.gathered.drain(..room.min(self.gathered.len())).collect::<Vec<_>>() {
             self.step(tag, now, effects, Handling::begin);
         }
+        if !self.gathered.is_empty() {
+            self.gather_until = Some(now);
+        }
+    }
+
+    /// How many deliveries are on their way to a claim.
+    fn claiming(&self) -> usize {
+        self.slots.values().filter(|slot| slot.command.is_some() && slot.handling.is_claiming()).count()
     }
 
     /// When whatever else was begun is over, the next that must be alone goes.
@@ -403,31 +455,39 @@ impl Run {
         }
         self.alone = self.apart.pop_front();
         if let Some(tag) = self.alone {
-            self.step(tag, now, effects, |handling, _| handling.on_alone());
+            self.step(tag, now, effects, Handling::on_alone);
         }
     }
 
     fn process(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let claiming = self.slots.values().any(|slot| slot.command.is_some() && slot.handling.is_claiming());
         let waited = now >= self.ready_since.plus(WAIT_FOR_CLAIMS);
-        if self.ready.is_empty() || (claiming && !waited && self.ready.len() < self.batch) {
+        let complete = waited || self.ready.len() >= self.batch || self.claiming() == 0;
+        if self.processing || self.ready.is_empty() || !complete {
             return;
         }
         let tags: Vec<Tag> = self.ready.drain(..self.ready.len().min(self.batch)).collect();
-        let end_of_time = |slot: &Slot| slot.handling.held().map(|held| held.since.plus(self.queue.working_time()));
-        let claims_end = tags.iter().filter_map(|tag| self.slots.get(tag).and_then(end_of_time)).min();
-        let time_left = claims_end.map_or(Duration::ZERO, |end| now.until(end));
-        if now >= self.release_at() || time_left.is_zero() {
-            for tag in tags {
-                self.step(tag, now, effects, Handling::on_deadline);
-            }
-            return;
+        // Whose claim would end before a call like the longest so far is handed on; the others have their time.
+        let (tags, late): (Vec<Tag>, Vec<Tag>) =
+            tags.into_iter().partition(|tag| self.time_left(*tag, now) > self.longest_call && now < self.release_at());
+        for tag in late {
+            self.step(tag, now, effects, Handling::on_deadline);
         }
+        let time_left = tags.iter().map(|tag| self.time_left(*tag, now)).min().unwrap_or_default();
         let work = tags.iter().filter_map(|tag| self.slots.get(tag)?.handling.work(*tag, &self.queue, time_left));
         let work: Vec<Work> = work.collect();
         if !work.is_empty() {
+            self.processing = true;
             effects.push(Effect::Process(work));
         }
+    }
+
+    /// How long a call with this message may take: until its claim must not be used any more, or the run must write down
+    /// what the call did.
+    fn time_left(&self, tag: Tag, now: Instant) -> Duration {
+        let claim_ends = self.slots.get(&tag).and_then(|slot| Some(slot.handling.held()?.since));
+        let claim_ends = claim_ends.map(|since| since.plus(self.queue.working_time())).unwrap_or_default();
+        let write_by = Instant(self.deadline.0.saturating_sub(self.rest.0 / 2));
+        now.until(claim_ends.min(write_by))
     }
 
     fn may_poll(&self, now: Instant) -> bool {
@@ -444,6 +504,10 @@ impl Run {
     /// and one being gathered.
     fn poll(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if !self.may_poll(now) {
+            return;
+        }
+        let bytes: usize = self.slots.values().map(|slot| slot.handling.delivery().body.len()).sum();
+        if bytes >= MOST_BYTES {
             return;
         }
         let room = self.batch.saturating_mul(2).saturating_sub(self.slots.len());

@@ -84,6 +84,8 @@ pub enum Event {
     Replied {
         /// Which delivery.
         tag: Tag,
+        /// Which command it answers.
+        kind: CommandKind,
         /// What came of it.
         reply: Reply,
         /// How many requests it took.
@@ -207,6 +209,8 @@ pub enum Outcome {
     Denied(String),
     /// Not settled: it comes back when the peek-lock has lapsed.
     Unsettled(String),
+    /// The same, because the storage does not say what became of a write.
+    Unanswered,
 }
 
 /// Something for the log: a sentence in its `Display`, and fields.
@@ -243,6 +247,7 @@ impl std::fmt::Display for Note {
             Outcome::Retried => write!(f, "the message ID {id} failed and is retried later"),
             Outcome::Denied(why) => write!(f, "a credential was refused while handling message ID {id}: {why}"),
             Outcome::Unsettled(why) => write!(f, "the message ID {id} is left to come back: {why}"),
+            Outcome::Unanswered => write!(f, "the message ID {id} is left to come back: a write has no answer"),
             Outcome::Done => write!(f, "the message ID {id} is done"),
             Outcome::Deferred => write!(f, "the message ID {id} is not due yet and was sent on"),
             Outcome::Released => write!(f, "the message ID {id} goes on in a later run"),

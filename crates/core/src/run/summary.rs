@@ -174,7 +174,7 @@ impl Summary {
             Outcome::Released => &mut self.released,
             Outcome::Returned => &mut self.returned,
             Outcome::Lost => &mut self.lost,
-            Outcome::Denied(_) | Outcome::Unsettled(_) => &mut self.unsettled,
+            Outcome::Denied(_) | Outcome::Unsettled(_) | Outcome::Unanswered => &mut self.unsettled,
         };
         *slot += 1;
         if matches!(note.outcome, Outcome::Busy { .. }) && self.active_locks.len() < MAX_ACTIVE_LOCKS {

@@ -10,6 +10,9 @@ use crate::run::copies::{self, Copy, Poison};
 use crate::run::writing::{Resolved, Write};
 use crate::run::{Outcome, Step};
 
+/// The longest delay that a processor may ask for: half of the 14 days that records are kept at the least.
+const LONGEST_RETRY: Duration = Duration::from_secs(7 * 24 * 3_600);
+
 impl Handling {
     /// What the processor said of this message, and how long its call took.
     pub fn on_step(&mut self, step: Step, took: Duration, context: &mut Context<'_>) -> Next {
@@ -36,6 +39,8 @@ impl Handling {
     fn on_more(&mut self, held: &Held, checkpoint: Vec<u8>, took: Duration, context: &mut Context<'_>) -> Next {
         let record = held.record.checkpoint(checkpoint, took, context.author());
         if record.executed > context.queue.max_execution {
+            // The step is kept, and so is the count: work that never ends must run out of attempts.
+            let record = Record { failures: held.record.failures, ..record };
             let stored = Held { record, ..held.clone() };
             return self.fail(&stored, "execution-timeout".to_owned(), None, Duration::ZERO, context);
         }
@@ -52,6 +57,13 @@ impl Handling {
             Some(held) => self.hand_on(&held, Duration::ZERO, context),
             None => self.over(Outcome::Unsettled("the run ended before the claim".to_owned())),
         }
+    }
+
+    /// The broker's lock is lost, and nobody has died: the next delivery need not wait for the claim to run out.
+    pub(super) fn let_go(&mut self, context: &mut Context<'_>) -> Next {
+        let Some(held) = self.held.clone() else { return self.over(Outcome::Lost) };
+        let record = held.record.release(Release::Deadline, Duration::ZERO, context.author());
+        self.write(Write::new(record, Some(held.etag), context.now), After::Leave)
     }
 
     fn hand_on(&mut self, held: &Held, took: Duration, context: &mut Context<'_>) -> Next {
@@ -81,8 +93,9 @@ impl Handling {
             return self.park(&held.record, &held.etag, MAX_ATTEMPTS, &reason, context);
         }
         let draw = context.names.draw();
-        let not_before =
-            after.unwrap_or_else(|| full_jitter(failures, context.queue.retry_base, context.queue.retry_cap, draw));
+        let not_before = after
+            .map(|after| after.min(LONGEST_RETRY))
+            .unwrap_or_else(|| full_jitter(failures, context.queue.retry_base, context.queue.retry_cap, draw));
         let record = held.record.release(Release::Failure { reason, not_before }, took, context.author());
         let copy =
             copies::delayed(&self.delivery, &self.id, record.epoch, not_before, context.queue, &context.names.fresh());
@@ -152,6 +165,7 @@ impl Handling {
     fn landed(&mut self, write: Write, etag: ETag, after: After, context: &mut Context<'_>) -> Next {
         match after {
             After::Complete(outcome) => self.complete(outcome),
+            After::Leave => self.over(Outcome::Lost),
             After::Copy(copy, AfterCopy::MarkCopied(record, _)) => {
                 self.send(*copy, AfterCopy::MarkCopied(record, etag))
             }

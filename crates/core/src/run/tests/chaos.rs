@@ -20,6 +20,8 @@ enum Choice {
     Pass(Duration),
     /// A worker dies, and another starts.
     Die(usize),
+    /// From now on each call of the processor takes so long.
+    CallsTake(Duration),
 }
 
 fn choice() -> impl Strategy<Value = Choice> {
@@ -30,6 +32,8 @@ fn choice() -> impl Strategy<Value = Choice> {
         4 => (1..300_u64).prop_map(|millis| Choice::Pass(Duration::from_millis(millis))),
         1 => (5..70_u64).prop_map(|seconds| Choice::Pass(Duration::from_secs(seconds))),
         1 => (0..2_usize).prop_map(Choice::Die),
+        1 => prop_oneof![Just(0), 0..9_000_u64, 20_000..70_000_u64]
+            .prop_map(|millis| Choice::CallsTake(Duration::from_millis(millis))),
     ]
 }
 
@@ -54,11 +58,11 @@ proptest! {
         }
         world.send("m-0", "body");
         let mut random = 0;
-        let mut fresh = |world: &World| {
+        let mut fresh = |world: &mut World| {
             random += 1;
             Worker::start(world, Duration::from_secs(30), random)
         };
-        let mut workers = [fresh(&world), fresh(&world)];
+        let mut workers = [fresh(&mut world), fresh(&mut world)];
         for choice in choices {
             match choice {
                 Choice::Perform { worker, request, fate } => {
@@ -68,15 +72,17 @@ proptest! {
                 }
                 Choice::Pass(time) => world.now += time,
                 Choice::Die(worker) => workers[worker].die(),
+                Choice::CallsTake(time) => world.call_takes = time,
             }
             for worker in &mut workers {
-                worker.wake(&world, &mut processor);
+                worker.wake(&mut world, &mut processor);
                 if !worker.is_alive() {
-                    *worker = fresh(&world);
+                    *worker = fresh(&mut world);
                 }
             }
         }
         // The chaos ends: whoever is left dies, and one worker after the other finishes what there is.
+        world.call_takes = Duration::from_millis(5);
         for round in 0..60_u32 {
             world.now += Duration::from_secs(75);
             run(&mut world, 1_000 + u128::from(round), &mut processor);

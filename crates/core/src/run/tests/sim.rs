@@ -47,6 +47,8 @@ pub(super) enum Fate {
 #[derive(Debug, Default)]
 pub(super) struct World {
     pub(super) now: Duration,
+    /// How long each call of the processor takes.
+    pub(super) call_takes: Duration,
     records: BTreeMap<String, Stored>,
     queue: Vec<Queued>,
     pub(super) poison: Vec<Outgoing>,
@@ -62,6 +64,10 @@ pub(super) struct World {
 }
 
 impl World {
+    pub(super) fn with_calls_of(call_takes: Duration) -> Self {
+        Self { call_takes, ..Self::default() }
+    }
+
     pub(super) fn send(&mut self, id: &str, body: &str) {
         let properties: Properties = [(property::ID, id)].into_iter().collect();
         self.enqueue(
@@ -113,6 +119,15 @@ impl World {
             to: None,
             partition_key: None,
         })
+    }
+
+    /// A processor begins a step: no other may have begun it under a higher epoch.
+    fn begins(&mut self, work: &Work) {
+        let claimed =
+            self.record(&work.id).is_some_and(|record| record.epoch > work.epoch || record.state == State::Done);
+        if claimed {
+            self.violations.push(format!("{}: begun at epoch {}, which was over", work.id, work.epoch));
+        }
     }
 
     fn locked(&mut self, lock: &LockRef) -> Option<usize> {
@@ -227,12 +242,12 @@ pub(super) struct Worker {
 pub(super) type Processor<'a> = dyn FnMut(&Work) -> Step + 'a;
 
 impl Worker {
-    pub(super) fn start(world: &World, length: Duration, random: u128) -> Self {
+    pub(super) fn start(world: &mut World, length: Duration, random: u128) -> Self {
         let mut run = Run::new(queue(), 4, length, Instant(world.now), random);
         let effects = run.start();
         let mut worker =
             Self { run: Some(run), requests: VecDeque::new(), start: world.now, summary: None, processed: Vec::new() };
-        worker.take(effects, Instant(world.now), &mut |_| Step::Done(None));
+        worker.take(effects, world, &mut |_| Step::Done(None));
         worker
     }
 
@@ -250,7 +265,7 @@ impl Worker {
         self.requests.clear();
     }
 
-    fn take(&mut self, effects: Vec<Effect>, now: Instant, processor: &mut Processor<'_>) {
+    fn take(&mut self, effects: Vec<Effect>, world: &mut World, processor: &mut Processor<'_>) {
         let mut effects = VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
             let Some(run) = self.run.as_mut() else { return };
@@ -264,8 +279,13 @@ impl Worker {
                 Effect::Process(work) => {
                     let tags = work.iter().map(|work| work.tag).collect();
                     self.processed.extend(work.iter().map(|work| (work.id.clone(), work.epoch, work.step)));
+                    for work in &work {
+                        world.begins(work);
+                    }
                     let steps = work.iter().map(&mut *processor).collect();
-                    effects.extend(run.on(Event::Processed { tags, steps, took: Duration::ZERO }, now));
+                    let took = world.call_takes;
+                    world.now += took;
+                    effects.extend(run.on(Event::Processed { tags, steps, took }, Instant(world.now)));
                 }
                 Effect::Note(_) => {}
             }
@@ -288,6 +308,7 @@ impl Worker {
                 Event::Polled { result: Ok(result.map(Box::new)), pending_since: now, calls: 1 }
             }
             Request::Command(tag, command, lock, name) => {
+                let kind = command.kind();
                 let writes = matches!(*command, Command::Create(_) | Command::Write { .. });
                 let reply = match fate {
                     Fate::Swallowed => None,
@@ -295,20 +316,20 @@ impl Worker {
                 };
                 let lost = if writes { Reply::Unknown } else { Reply::Unavailable("lost".to_owned()) };
                 let reply = reply.filter(|_| fate == Fate::Answered).unwrap_or(lost);
-                Event::Replied { tag, reply, calls: 1 }
+                Event::Replied { tag, kind, reply, calls: 1 }
             }
         };
         if let Some(run) = self.run.as_mut() {
             let effects = run.on(event, now);
-            self.take(effects, now, processor);
+            self.take(effects, world, processor);
         }
     }
 
     /// Lets it notice the time.
-    pub(super) fn wake(&mut self, world: &World, processor: &mut Processor<'_>) {
+    pub(super) fn wake(&mut self, world: &mut World, processor: &mut Processor<'_>) {
         if let Some(run) = self.run.as_mut() {
             let effects = run.wake(Instant(world.now));
-            self.take(effects, Instant(world.now), processor);
+            self.take(effects, world, processor);
         }
     }
 

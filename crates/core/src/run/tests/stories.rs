@@ -81,12 +81,12 @@ fn a_rejected_message_is_copied_marked_and_completed() {
 fn an_overrun_call_settles_nothing_and_the_next_attempt_is_fenced() {
     let mut world = World::default();
     world.send("m", "body");
-    let mut worker = Worker::start(&world, Duration::from_secs(200), 1);
+    let mut worker = Worker::start(&mut world, Duration::from_secs(200), 1);
     // Up to the claim: probe, poll, and the create after the gathering.
     worker.perform(&mut world, 0, Fate::Answered, &mut done);
     worker.perform(&mut world, 0, Fate::Answered, &mut done);
     world.now += Duration::from_secs(1);
-    worker.wake(&world, &mut done);
+    worker.wake(&mut world, &mut done);
     // The reply to the create comes when the claim's time is over: the machine must not call the processor.
     let create = worker.requests() - 1;
     world.now += queue().working_time();
@@ -99,7 +99,7 @@ fn an_overrun_call_settles_nothing_and_the_next_attempt_is_fenced() {
 fn work_that_outlasts_the_run_burns_neither_deliveries_nor_attempts() {
     let mut world = World::default();
     world.send("m", "body");
-    let mut worker = Worker::start(&world, Duration::from_secs(2), 1);
+    let mut worker = Worker::start(&mut world, Duration::from_secs(2), 1);
     let mut steps = 0;
     let mut endless = |_: &Work| {
         steps += 1;
@@ -112,7 +112,7 @@ fn work_that_outlasts_the_run_burns_neither_deliveries_nor_attempts() {
         }
         world.now += Duration::from_millis(50);
         worker.perform(&mut world, 0, Fate::Answered, &mut endless);
-        worker.wake(&world, &mut endless);
+        worker.wake(&mut world, &mut endless);
     }
     let summary = worker.summary.clone().expect("the run ended");
     assert_eq!(summary.released, 1, "{summary:?}");
@@ -130,7 +130,7 @@ fn a_storage_that_refuses_stops_the_receiving() {
     for n in 0..20 {
         world.send(&format!("m-{n}"), "body");
     }
-    let mut worker = Worker::start(&world, Duration::from_secs(20), 1);
+    let mut worker = Worker::start(&mut world, Duration::from_secs(20), 1);
     for _ in 0..500 {
         if !worker.is_alive() {
             break;
@@ -140,10 +140,88 @@ fn a_storage_that_refuses_stops_the_receiving() {
             if world.finished.is_empty() && worker.processed.is_empty() { Fate::Answered } else { Fate::Swallowed };
         worker.perform(&mut world, 0, fate, &mut done);
         world.now += Duration::from_millis(100);
-        worker.wake(&world, &mut done);
+        worker.wake(&mut world, &mut done);
     }
     let summary = worker.summary.clone().expect("the run ended");
     assert!(summary.trouble.is_some(), "{summary:?}");
     assert!(summary.received < 20, "it went on receiving: {summary:?}");
     assert!(world.violations.is_empty(), "{:?}", world.violations);
+}
+
+#[test]
+fn a_call_that_outlasts_the_run_but_not_its_claim_is_written_down() {
+    let mut world = World::with_calls_of(Duration::from_secs(25));
+    world.send("m", "body");
+    let summary = run(&mut world, 1, &mut done);
+    assert_eq!((summary.done, summary.unsettled, world.queued()), (1, 0, 0), "{summary:?}");
+}
+
+#[test]
+fn no_call_begins_that_would_outlast_the_run_as_the_last_one_did() {
+    let mut world = World::with_calls_of(Duration::from_secs(7));
+    for n in 0..12 {
+        world.send(&format!("m-{n}"), "body");
+    }
+    let summary = run(&mut world, 1, &mut done);
+    assert_eq!((summary.unsettled, summary.lost), (0, 0), "{summary:?}");
+    assert!(summary.process_calls <= 2, "{summary:?}");
+    world.now += Duration::from_secs(61);
+    let mut rounds = 2;
+    while world.queued() > 0 {
+        assert!(rounds < 12, "{} are left", world.queued());
+        run(&mut world, rounds, &mut done);
+        world.now += Duration::from_secs(61);
+        rounds += 1;
+    }
+    assert_eq!(world.finished.len(), 12);
+    assert!(world.poison.is_empty() && world.violations.is_empty(), "{:?}", world.violations);
+}
+
+#[test]
+fn endless_work_runs_out_of_attempts() {
+    let mut world = World::with_calls_of(Duration::from_secs(4));
+    world.send("m", "body");
+    for round in 0..200 {
+        if world.queued() == 0 {
+            break;
+        }
+        run(&mut world, round, &mut |_| Step::More(vec![1]));
+        world.now += Duration::from_secs(310);
+    }
+    assert_eq!((world.queued(), world.poison.len()), (0, 1));
+    assert_eq!(world.poison[0].properties.text("DeadLetterReason"), Some("max-attempts"));
+    assert_eq!(world.poison[0].properties.text("DeadLetterErrorDescription"), Some("execution-timeout"));
+}
+
+#[test]
+fn a_message_that_killed_twice_is_begun_alone_and_its_neighbours_later() {
+    let mut world = World::default();
+    for id in ["killer", "neighbour"] {
+        world.send(id, "body");
+    }
+    for round in 0..2 {
+        let mut worker = Worker::start(&mut world, Duration::from_secs(20), round);
+        // Up to the first call of the processor, in which it dies.
+        for _ in 0..100 {
+            if !worker.processed.is_empty() {
+                break;
+            }
+            worker.perform(&mut world, 0, Fate::Answered, &mut done);
+            world.now += Duration::from_millis(10);
+            if worker.processed.is_empty() {
+                worker.wake(&mut world, &mut done);
+            }
+        }
+        worker.die();
+        // What the processor's answers made it ask for was never sent: only the claims are there.
+        world.now += Duration::from_secs(61);
+    }
+    let mut batches = Vec::new();
+    let mut worker = Worker::start(&mut world, Duration::from_secs(20), 9);
+    worker.finish(&mut world, &mut |work: &Work| {
+        batches.push(work.id.clone());
+        Step::Done(None)
+    });
+    assert_eq!(batches.len(), 2);
+    assert!(worker.summary.is_some_and(|summary| summary.process_calls == 2), "one call for each");
 }
