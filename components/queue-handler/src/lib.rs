@@ -34,8 +34,10 @@ async fn handle(request: Request<Vec<u8>>) -> Response<Vec<u8>> {
 
 async fn answer(request: &Request<Vec<u8>>) -> Result<Response<Vec<u8>>, Problem> {
     let path = request::route(request)?;
+    let run_token = Settings::run_token().map_err(|error| misconfigured(&error))?;
+    request::authorise(request, &run_token)?;
+    // Only now: whoever does not know the secret learns nothing of the rest.
     let settings = Settings::read().map_err(|error| misconfigured(&error))?;
-    request::authorise(request, &settings.run_token)?;
     let wanted = RunRequest::parse(path, request.uri().query(), &settings.config)?;
     let summary = run(&settings, wanted).await;
     log::summary(&summary);
@@ -87,7 +89,6 @@ fn json(summary: &Summary) -> Result<Response<Vec<u8>>, Problem> {
 /// What the variables say.
 struct Settings {
     config: Config,
-    run_token: Secret,
     listen: ServiceBusConnection,
     send: ServiceBusConnection,
     storage: StorageConnection,
@@ -97,7 +98,7 @@ struct Settings {
 const MIN_RUN_TOKEN: usize = 16;
 
 impl Settings {
-    fn read() -> Result<Self, ConfigError> {
+    fn run_token() -> Result<Secret, ConfigError> {
         let run_token = required(&settings::RUN_TOKEN)?;
         if run_token.len() < MIN_RUN_TOKEN {
             return Err(ConfigError::new(
@@ -105,12 +106,15 @@ impl Settings {
                 format!("expected at least {MIN_RUN_TOKEN} characters"),
             ));
         }
+        Ok(Secret::new(run_token))
+    }
+
+    fn read() -> Result<Self, ConfigError> {
         let listen = ServiceBusConnection::parse(&required(&settings::SERVICEBUS_LISTEN)?);
         let send = ServiceBusConnection::parse(&required(&settings::SERVICEBUS_SEND)?);
         let storage = StorageConnection::parse(&required(&settings::STORAGE)?);
         Ok(Self {
             config: config()?,
-            run_token: Secret::new(run_token),
             listen: listen.map_err(|error| connection(&settings::SERVICEBUS_LISTEN, &error))?,
             send: send.map_err(|error| connection(&settings::SERVICEBUS_SEND, &error))?,
             storage: storage.map_err(|error| connection(&settings::STORAGE, &error))?,

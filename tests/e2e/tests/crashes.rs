@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
+use std::time::Duration;
+
 use oncebus_e2e::{At, Cut, Does, Held, Setup, World};
 
 async fn dies_and_is_taken_up_again(cut: Cut) -> World {
@@ -49,6 +51,34 @@ async fn after_done_the_next_delivery_is_a_duplicate() {
 async fn before_the_completion_the_next_delivery_is_a_duplicate() {
     let world = dies_and_is_taken_up_again(Cut::first(At::Complete, Does::DieBefore)).await;
     assert_eq!(world.effects("m-1"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_release_and_before_the_copy_the_next_delivery_makes_the_copy() {
+    let world = World::with(Setup::flaky()).await;
+    world.send("orders", "m-1", r#"{"flaky":{"retry_until_attempt":2,"after_seconds":300}}"#).await;
+    world.cuts.add(Cut::first(At::Copy, Does::DieBefore));
+    world.run_and_die("orders").await;
+    assert_eq!(world.record()["st"], "r");
+    world.let_locks_expire();
+    let early = world.run("orders").await;
+    assert_eq!((early.received, early.deferred, early.done), (1, 1, 0), "{early:?}");
+    world.admin().advance_clock(Duration::from_secs(301));
+    let due = world.run("orders").await;
+    assert_eq!((due.received, due.done, world.queued("orders")), (1, 1, 0), "{due:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_parking_and_before_the_poison_copy_the_next_delivery_makes_the_copy() {
+    let world = World::with(Setup::flaky()).await;
+    world.send("orders", "m-1", r#"{"flaky":{"reject":"bad"}}"#).await;
+    world.cuts.add(Cut::first(At::Copy, Does::DieBefore));
+    world.run_and_die("orders").await;
+    assert_eq!((world.record()["st"].as_str(), world.queued("orders.poison")), ("x", 0));
+    world.let_locks_expire();
+    let summary = world.run("orders").await;
+    assert_eq!((summary.parked, world.queued("orders.poison"), world.queued("orders")), (1, 1, 0), "{summary:?}");
+    assert_eq!(world.record()["pc"], "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

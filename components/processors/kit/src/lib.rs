@@ -40,8 +40,12 @@ pub fn setting<'a>(batch: &'a [Message], name: &str) -> Option<&'a str> {
     Some(value)
 }
 
-/// What a database error means for a message: another attempt, after the queue's own back-off.
+/// How long a message waits for a database that refuses. The queue's own back-off is made for failures of one message: its
+/// first attempts come within seconds, and an outage of a minute would use up all of them, for all messages.
+const OUTAGE_SECONDS: u32 = 60;
+
+/// What a database error means for a message: another attempt, when the database may be back.
 #[must_use]
 pub fn retry(error: &DatabaseError) -> Step {
-    Step::Retry(Retry { reason: error.to_string(), after_seconds: None })
+    Step::Retry(Retry { reason: error.to_string(), after_seconds: Some(OUTAGE_SECONDS) })
 }
