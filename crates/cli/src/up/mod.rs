@@ -141,7 +141,8 @@ impl Up {
         services.provide_container(&platform, &document.config.container).await?;
 
         let (listen, url) = place(args, kind)?;
-        let variables = Variables::new(&document, &url, &services, &secrets, platform.wall());
+        let public_url = document.public_url(&url, args.demo);
+        let variables = Variables::new(&document, public_url, &services, &secrets, platform.wall());
         let sqlite = args.sqlite.clone().map_or(Sqlite::Default, Sqlite::File);
         let start = Start { kind, manifest: &args.manifest, listen, url: &url, sqlite, variables: &variables };
         let app = App::start(start, &platform, |text| say(args, text)).await?;

@@ -71,6 +71,13 @@ pub(super) struct Document {
 }
 
 impl Document {
+    /// Under which URL senders reach the app. What the document says is meant: behind a tunnel or a proxy nobody else knows
+    /// it, and a signature over another URL is refused. Where it says nothing, and for the demo, which signs for itself, it is
+    /// the address on this machine.
+    pub(super) fn public_url<'a>(&'a self, local: &'a str, demo: bool) -> &'a str {
+        self.config.public_url.as_deref().filter(|_| !demo).unwrap_or(local)
+    }
+
     /// Reads the document. `log_effects` turns on the log that shows whether a step ran twice.
     pub(super) fn parse(text: &str, log_effects: bool) -> anyhow::Result<Self> {
         Config::parse(text)?;
@@ -143,6 +150,23 @@ mod tests {
         let given: BTreeSet<&str> = variables.expose().map(|(name, _)| name).collect();
         let declared: BTreeSet<&str> = manifest["variables"].as_table().unwrap().keys().map(String::as_str).collect();
         assert_eq!(given, declared);
+    }
+
+    #[test]
+    fn the_public_url_of_the_document_is_kept_but_for_the_demo() {
+        let local = "http://127.0.0.1:3000";
+        let tunnel = "https://tunnel.example/hooks";
+        let document = Document::parse(&format!("public_url = \"{tunnel}\"\n[queues.q]"), false).unwrap();
+        assert_eq!(document.public_url(local, false), tunnel);
+        assert_eq!(document.public_url(local, true), local);
+        assert_eq!(Document::parse("[queues.q]", false).unwrap().public_url(local, false), local);
+        // What the app makes of both: the variable beats the document, and here they agree.
+        let secrets = Secrets { run_token: Secret::new("t"), twilio_auth_token: None };
+        let public_url = document.public_url(local, false);
+        let variables = Variables::new(&document, public_url, &services(), &secrets, UnixTime(0));
+        let values: BTreeMap<&str, &str> = variables.expose().collect();
+        let config = Config::parse(values["oncebus_config"]).unwrap().with_public_url(values["public_url"]).unwrap();
+        assert_eq!(config.public_url.as_deref(), Some(tunnel));
     }
 
     #[test]
