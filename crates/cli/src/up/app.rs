@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::Uri;
+use http::uri::Authority;
+use oncebus_core::secret::Secret;
 use oncebus_host::{App as HostApp, LogSink, Options, Server, Sqlite};
 use oncebus_runtime::platform::native::Native;
-use oncebus_runtime::platform::{Clock as _, Transport as _};
 
+use super::env_file::EnvFile;
+use super::reach::{identify, wait};
 use super::spin::{self, Spin};
 use super::variables::Variables;
 use super::{env_file, guest_log};
@@ -19,8 +21,6 @@ use super::{env_file, guest_log};
 const STARTING: Duration = Duration::from_secs(120);
 /// How long we wait for an app that somebody else starts.
 const BY_HAND: Duration = Duration::from_secs(300);
-/// Between two looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How long guests may work on when everything stops: they are runs that the pump does not wait for any more.
 const ENDING: Duration = Duration::from_secs(5);
 
@@ -42,6 +42,11 @@ impl Kind {
     }
 }
 
+/// `.oncebus/app.env` beside the manifest.
+pub(super) fn env_path(manifest: &Path) -> PathBuf {
+    manifest.with_file_name(".oncebus").join("app.env")
+}
+
 /// What an app is started with.
 pub(super) struct Start<'a> {
     pub(super) kind: Kind,
@@ -50,13 +55,15 @@ pub(super) struct Start<'a> {
     pub(super) url: &'a str,
     pub(super) sqlite: Sqlite,
     pub(super) variables: &'a Variables,
+    /// One of the variables, by which the app is known again.
+    pub(super) run_token: &'a Secret,
 }
 
 /// An app that answers.
 pub(super) enum App {
     Spin(Spin),
     Host(Server),
-    Elsewhere,
+    Elsewhere(EnvFile),
 }
 
 impl App {
@@ -83,11 +90,12 @@ impl App {
                     answered = wait(platform, start.url, STARTING) => answered?,
                     ended = spin.ended() => bail!("spin ended while it was starting: {}", ended?),
                 }
+                identify(platform, start.url, start.run_token).await?;
                 Ok(Self::Spin(spin))
             }
             Kind::None => {
                 let path = env_path(start.manifest);
-                env_file::write(&path, start.variables.expose())?;
+                let file = env_file::write(&path, start.variables.expose())?;
                 say(&format!(
                     "The app's variables are in {0}. Start it with them, for instance:\n\n    set -a; . {0}; set +a; spin up --from {1} --listen {2}\n\nWaiting for {3} …",
                     path.display(),
@@ -96,7 +104,8 @@ impl App {
                     start.url
                 ));
                 wait(platform, start.url, BY_HAND).await?;
-                Ok(Self::Elsewhere)
+                identify(platform, start.url, start.run_token).await?;
+                Ok(Self::Elsewhere(file))
             }
         }
     }
@@ -108,7 +117,7 @@ impl App {
                 Ok(status) => anyhow::anyhow!("spin ended: {status}"),
                 Err(error) => anyhow::Error::new(error).context("spin is lost"),
             },
-            Self::Host(_) | Self::Elsewhere => std::future::pending().await,
+            Self::Host(_) | Self::Elsewhere(_) => std::future::pending().await,
         }
     }
 
@@ -121,33 +130,9 @@ impl App {
                     tracing::warn!("requests were still under way");
                 }
             }
-            Self::Elsewhere => {}
+            Self::Elsewhere(file) => drop(file),
         }
     }
-}
-
-/// Waits until `/healthz` says 200.
-async fn wait(platform: &Native, url: &str, patience: Duration) -> anyhow::Result<()> {
-    let deadline = platform.now().plus(patience);
-    let health = format!("{url}/healthz");
-    let mut last;
-    loop {
-        let request = Request::get(&health).body(Bytes::new()).context("the app's address is no URL")?;
-        last = match platform.send(request, Duration::from_secs(5)).await {
-            Ok(response) if response.status() == StatusCode::OK => return Ok(()),
-            Ok(response) => format!("it answers {}", response.status()),
-            Err(error) => error.to_string(),
-        };
-        if platform.now() >= deadline {
-            bail!("{health} did not answer with 200 within {} s; at last: {last}", patience.as_secs());
-        }
-        platform.sleep(LOOK_AGAIN).await;
-    }
-}
-
-/// `.oncebus/app.env` beside the manifest.
-fn env_path(manifest: &Path) -> PathBuf {
-    manifest.with_file_name(".oncebus").join("app.env")
 }
 
 fn authority(url: &str) -> &str {
@@ -162,6 +147,19 @@ pub(super) fn with_port(listen: SocketAddr) -> anyhow::Result<SocketAddr> {
     }
     let free = TcpListener::bind(listen).and_then(|listener| listener.local_addr());
     free.with_context(|| format!("cannot listen on {}", listen.ip()))
+}
+
+/// Reads an address that the app is reached at: scheme and authority, nothing else.
+pub(super) fn checked_url(text: &str) -> Result<String, &'static str> {
+    let expected = "expected http://HOST:PORT or https://HOST:PORT";
+    let uri: Uri = text.parse().map_err(|_| expected)?;
+    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https")).ok_or(expected)?;
+    let authority = uri.authority().map(Authority::as_str).filter(|text| !text.contains('@')).ok_or(expected)?;
+    if uri.path().trim_start_matches('/').is_empty() && uri.query().is_none() && !text.contains('#') {
+        Ok(format!("{scheme}://{authority}"))
+    } else {
+        Err(expected)
+    }
 }
 
 /// How the app is reached from this machine.
@@ -183,6 +181,25 @@ mod tests {
         assert_eq!(local_url("127.0.0.1:3000".parse().unwrap()), "http://127.0.0.1:3000");
         assert_eq!(local_url("0.0.0.0:80".parse().unwrap()), "http://127.0.0.1:80");
         assert_eq!(local_url("[::]:80".parse().unwrap()), "http://[::1]:80");
+    }
+
+    #[test]
+    fn an_address_is_scheme_and_authority() {
+        assert_eq!(checked_url("http://127.0.0.1:3000/").as_deref(), Ok("http://127.0.0.1:3000"));
+        assert_eq!(checked_url("https://app.example").as_deref(), Ok("https://app.example"));
+        for wrong in [
+            "",
+            "127.0.0.1:3000",
+            "/",
+            "http://",
+            "ftp://h",
+            "http://h/x",
+            "http://h/?x",
+            "http://h/#x",
+            "http://u:p@h",
+        ] {
+            assert!(checked_url(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

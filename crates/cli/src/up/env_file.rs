@@ -5,13 +5,37 @@
 //! parsers of connection strings and of the configuration forgive, and no value spans lines.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::path::Path;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
-/// Writes the file, readable by its owner alone. A reader sees the old file or the new one, whole.
-pub(super) fn write<'a>(path: &Path, variables: impl Iterator<Item = (&'a str, &'a str)>) -> anyhow::Result<()> {
+/// A file that was written. Dropping it removes it: what it holds is of use, and true, only as long as `up` runs.
+#[derive(Debug)]
+pub(super) struct EnvFile {
+    path: PathBuf,
+}
+
+impl Drop for EnvFile {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.path) {
+            tracing::warn!("{error:#}");
+        }
+    }
+}
+
+/// Removes what a run that was killed has left behind: whoever waits for the file must not find the old one.
+pub(super) fn remove(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the file, readable by its owner alone. A reader sees no file or all of it.
+pub(super) fn write<'a>(path: &Path, variables: impl Iterator<Item = (&'a str, &'a str)>) -> anyhow::Result<EnvFile> {
     let mut text = String::new();
     for (name, value) in variables {
         ensure!(!value.contains(['\n', '\r', '\0']), "the variable {name} has a line break");
@@ -30,7 +54,8 @@ pub(super) fn write<'a>(path: &Path, variables: impl Iterator<Item = (&'a str, &
         options.open(&unfinished)?.write_all(text.as_bytes())?;
         fs::rename(&unfinished, path)
     };
-    written().with_context(|| format!("cannot write {}", path.display()))
+    written().with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(EnvFile { path: path.to_owned() })
 }
 
 fn line(name: &str, value: &str) -> String {
@@ -70,7 +95,7 @@ mod tests {
         let values = ["bare", "", "a b;c&d", "~", "it's", r#"{"$x":"`y` \\ \n"}"#, "#no comment", "é…"];
         let names: Vec<String> = (0..values.len()).map(|n| format!("v{n}")).collect();
         let path = std::env::temp_dir().join(format!("oncebus-env-{}", std::process::id())).join("app.env");
-        write(&path, names.iter().map(String::as_str).zip(values)).unwrap();
+        let file = write(&path, names.iter().map(String::as_str).zip(values)).unwrap();
         for (name, value) in names.iter().zip(values) {
             let script = format!("set -a; . \"$0\"; set +a; printenv SPIN_VARIABLE_{}", name.to_uppercase());
             let shell = Command::new("sh").arg("-c").arg(script).arg(&path).output().unwrap();
@@ -78,7 +103,10 @@ mod tests {
         }
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        drop(file);
+        assert!(!path.exists(), "it is gone with what it is true of");
+        remove(&path).unwrap();
+        fs::remove_dir(path.parent().unwrap()).unwrap();
     }
 
     #[test]

@@ -10,6 +10,7 @@
 mod app;
 mod env_file;
 mod guest_log;
+mod reach;
 mod services;
 mod spin;
 mod variables;
@@ -55,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum)]
     app: Option<Kind>,
     /// With --app none: where the app is reached. Default: http://127.0.0.1:3000.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = app::checked_url)]
     app_url: Option<String>,
     /// Where the app listens. Default: 127.0.0.1:3000; with --demo, any free port.
     #[arg(long, value_name = "ADDRESS")]
@@ -127,6 +128,9 @@ struct Up {
 
 impl Up {
     async fn start(args: &Args) -> anyhow::Result<Self> {
+        if args.app == Some(Kind::None) {
+            env_file::remove(&app::env_path(&args.manifest))?;
+        }
         let platform = Native::new()?;
         let kind = match args.app {
             Some(kind) => kind,
@@ -144,7 +148,8 @@ impl Up {
         let public_url = document.public_url(&url, args.demo);
         let variables = Variables::new(&document, public_url, &services, &secrets, platform.wall());
         let sqlite = args.sqlite.clone().map_or(Sqlite::Default, Sqlite::File);
-        let start = Start { kind, manifest: &args.manifest, listen, url: &url, sqlite, variables: &variables };
+        let (manifest, run_token) = (&args.manifest, &secrets.run_token);
+        let start = Start { kind, manifest, listen, url: &url, sqlite, variables: &variables, run_token };
         let app = App::start(start, &platform, |text| say(args, text)).await?;
 
         let options = pump::Options {
@@ -221,8 +226,8 @@ fn place(args: &Args, kind: Kind) -> anyhow::Result<(SocketAddr, String)> {
     let default_port = if args.demo { 0 } else { 3_000 };
     let listen = args.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], default_port)));
     if kind == Kind::None {
-        let url = args.app_url.as_deref().unwrap_or("http://127.0.0.1:3000").trim_end_matches('/');
-        return Ok((listen, url.to_owned()));
+        let url = args.app_url.clone().unwrap_or_else(|| "http://127.0.0.1:3000".to_owned());
+        return Ok((listen, url));
     }
     let listen = app::with_port(listen)?;
     Ok((listen, app::local_url(listen)))
