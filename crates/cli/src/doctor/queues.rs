@@ -5,7 +5,8 @@
 //! * **Listen**: renewing a lock that nobody ever had. With the right it is "no such message", without it 401. Receiving
 //!   would tell as well, and would lock somebody's message.
 //! * **Send**: sending to the dead-letter sub-queue, which takes no messages from outside. Without the right it is 401. An
-//!   answer other than that says no more than that the credential was not refused, and the line says no more either.
+//!   answer other than that says no more than that the credential was not refused, and the line says no more either. It
+//!   does not say that the queue exists: the settings, or the try of Listen, do.
 //!
 //! Settings are read and queues made over the management API, where the credential has the right Manage. The app itself
 //! needs no such right, so not having it is a warning at most.
@@ -70,39 +71,52 @@ impl Namespace<'_> {
                 report.expiry(name, expires, now);
             }
         }
+        let mut unsaid = Vec::new();
         for wanted in wanted(config) {
-            if let Err(failure) = self.check_queue(&wanted, report).await {
+            match self.check_queue(&wanted, report).await {
+                Ok(why) => unsaid.extend(why.map(|why| (why, wanted))),
                 // What is true of one queue of a namespace that does not answer is true of all.
-                return report.fail("service bus", format!("{} {failure}", self.listen.origin()));
+                Err(failure) => return report.fail("service bus", format!("{} {failure}", self.listen.origin())),
             }
+        }
+        if let Some((why, _)) = unsaid.first() {
+            let should = should_be(unsaid.iter().map(|(_, wanted)| wanted));
+            report.warn("queue settings", format!("not checked: {why}. They should be: {should}"));
         }
     }
 
-    async fn check_queue(&self, wanted: &Wanted, report: &mut Report) -> Result<(), Failure> {
+    /// Looks at one queue. Returns why its settings are not known, where that is so.
+    async fn check_queue(&self, wanted: &Wanted, report: &mut Report) -> Result<Option<String>, Failure> {
         let settings = self.settings(wanted, report).await?;
-        let listens = if wanted.receives { Some(self.try_listen(&wanted.name).await?) } else { None };
+        if settings == Settings::Missing {
+            return Ok(None);
+        }
+        let listens = self.try_listen(&wanted.name).await?;
         let sends = self.try_send(&wanted.name).await?;
-        let name = format!("queue {}", wanted.name);
-        if let Settings::NotSaid(why) = settings {
-            if listens == Some(Tried::NoQueue) || sends == Tried::NoQueue {
-                report.fail(name, format!("missing ({why}). {}", wanted.remedy()));
-                return Ok(());
+        let unsaid = match settings {
+            Settings::NotSaid(why) if listens == Tried::NoQueue => {
+                report.fail(format!("queue {}", wanted.name), format!("missing ({why}). {}", wanted.remedy()));
+                return Ok(None);
             }
-            report.warn(name, format!("settings not checked: {why}. They should be: {}", wanted.settings()));
-        } else if settings == Settings::Missing {
-            return Ok(());
+            Settings::NotSaid(why) => Some(why),
+            Settings::Read | Settings::Missing => None,
+        };
+        // A lock that is not known is a queue that is.
+        let seen = unsaid.is_none() || listens == Tried::Granted;
+        let sends = match sends {
+            Tried::Granted | Tried::NoQueue if seen => Tried::Granted,
+            Tried::Granted | Tried::NoQueue => {
+                Tried::Unclear("the credential is not refused, and whether the queue exists cannot be seen".to_owned())
+            }
+            other => other,
+        };
+        // A poison queue is asked only for whether it is there: nothing is received from it.
+        if wanted.receives {
+            tell(report, &format!("listen {}", wanted.name), "Listen", "may receive and settle", listens);
         }
-        if let Some(tried) = listens {
-            tell(report, &format!("listen {}", wanted.name), "Listen", "may receive and settle", tried);
-        }
-        tell(
-            report,
-            &format!("send {}", wanted.name),
-            "Send",
-            "the credential is not refused (nothing was sent to find out)",
-            sends,
-        );
-        Ok(())
+        let granted = "the queue is there and the credential is not refused (nothing was sent to find out)";
+        tell(report, &format!("send {}", wanted.name), "Send", granted, sends);
+        Ok(unsaid)
     }
 
     /// Reads the settings and says what is wrong with them; makes the queue if that is what is wrong.
@@ -168,9 +182,9 @@ impl Namespace<'_> {
             Ok(()) => Tried::Unclear(format!("{queue}/$DeadLetterQueue took a message of 14 bytes: remove it")),
             Err(error) => match error.kind {
                 ServiceBusErrorKind::Unauthorized => Tried::Denied(error.to_string()),
-                ServiceBusErrorKind::BadRequest
-                | ServiceBusErrorKind::EntityNotFound
-                | ServiceBusErrorKind::QuotaOrSize => Tried::Granted,
+                // Of a queue that is there it may be said too: its dead-letter queue is no place to send to.
+                ServiceBusErrorKind::EntityNotFound => Tried::NoQueue,
+                ServiceBusErrorKind::BadRequest | ServiceBusErrorKind::QuotaOrSize => Tried::Granted,
                 _ => Tried::Unclear(error.to_string()),
             },
         })
@@ -183,6 +197,17 @@ enum Settings {
     Read,
     Missing,
     NotSaid(String),
+}
+
+/// The settings of many queues, each kind of settings once.
+fn should_be<'a>(queues: impl Iterator<Item = &'a Wanted>) -> String {
+    let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for wanted in queues {
+        alike.entry(wanted.settings()).or_default().push(&wanted.name);
+    }
+    let kinds: Vec<String> =
+        alike.iter().map(|(settings, names)| format!("{settings} ({})", names.join(", "))).collect();
+    kinds.join("; ")
 }
 
 fn tell(report: &mut Report, name: &str, right: &str, granted: &str, tried: Tried) {

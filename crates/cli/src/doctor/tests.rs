@@ -68,7 +68,10 @@ async fn everything_in_order_is_ok_and_nothing_is_left_in_a_queue() {
             assert_eq!(level(&checks, name), Some(Level::Ok), "{name} in {checks:?}");
         }
         // The emulator has no management plane.
-        assert_eq!(level(&checks, "queue orders"), Some(Level::Warn));
+        let unsaid: Vec<&Check> = checks.iter().filter(|check| check.level == Level::Warn).collect();
+        assert!(matches!(unsaid[..], [check] if check.name == "queue settings"), "{unsaid:?}");
+        let expected = "lock duration 60 s, max delivery count 10 (orders, orders.poison)";
+        assert!(unsaid[0].sentence.ends_with(expected), "{}", unsaid[0]);
     }
     assert!(emulator.admin().messages("orders").is_empty());
     assert!(emulator.admin().messages("orders/$DeadLetterQueue").is_empty());
@@ -93,6 +96,19 @@ async fn a_missing_queue_fails_and_says_how_to_make_it() {
     assert_eq!(failed(&checks), ["queue orders"]);
     let check = checks.iter().find(|check| check.name == "queue orders").unwrap();
     assert!(check.sentence.contains("az servicebus queue create --name orders --lock-duration PT60S"), "{check}");
+}
+
+#[tokio::test]
+async fn a_poison_queue_that_is_not_there_is_never_ok() {
+    let emulator = emulator(&["orders"]).await;
+    let checks = examined(&args(&emulator)).await;
+    assert_eq!(failed(&checks), ["queue orders.poison"], "{checks:?}");
+    assert_eq!(level(&checks, "send orders.poison"), None);
+    // Without a credential that may look there, nobody can say.
+    let blind = Args { servicebus: None, servicebus_listen: keyed(&emulator, "in", "in-key"), ..args(&emulator) };
+    let blind = Args { servicebus_send: keyed(&emulator, "in", "in-key"), ..blind };
+    let checks = examined(&blind).await;
+    assert_eq!(level(&checks, "send orders.poison"), Some(Level::Warn), "{checks:?}");
 }
 
 #[tokio::test]
