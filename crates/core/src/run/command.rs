@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::Outcome;
 use super::copies::Copy;
 #[cfg(doc)]
 use super::delivery::Handling;
+use super::{Outcome, Service};
 use crate::config::QueueConfig;
 use crate::id::Names;
 use crate::record::{Author, ETag, Record, Seen};
@@ -52,6 +52,17 @@ pub enum CommandKind {
     Complete,
     /// [`Command::Abandon`].
     Abandon,
+}
+
+impl CommandKind {
+    /// Which service it goes to.
+    #[must_use]
+    pub const fn service(self) -> Service {
+        match self {
+            Self::Create | Self::Look | Self::Write => Service::Storage,
+            Self::Renew | Self::Send | Self::Complete | Self::Abandon => Service::ServiceBus,
+        }
+    }
 }
 
 impl Command {
