@@ -273,7 +273,8 @@ impl Worker {
                 Effect::Probe => self.requests.push_back(Request::Probe),
                 Effect::Poll { timeout_seconds } => self.requests.push_back(Request::Poll(timeout_seconds)),
                 Effect::Perform { tag, command } => {
-                    let (lock, name) = run.target(tag).unwrap();
+                    // The run may have ended meanwhile: a call of the processor took its time.
+                    let Some((lock, name)) = run.target(tag) else { continue };
                     self.requests.push_back(Request::Command(tag, Box::new(command), lock.clone(), name.to_owned()));
                 }
                 Effect::Process(work) => {
