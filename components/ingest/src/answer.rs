@@ -110,10 +110,14 @@ impl Service {
         }
     }
 
-    /// A failure of this service as a problem.
+    /// A failure of this service as a problem. Service Bus is asked here for nothing but sends, the storage only read.
     #[must_use]
     pub fn problem(self, failure: &Failure) -> Problem {
-        failure.to_problem().with("service", self.name())
+        let problem = match self {
+            Self::ServiceBus => failure.to_problem_of_send(),
+            Self::Storage => failure.to_problem(),
+        };
+        problem.with("service", self.name())
     }
 
     /// A failure of this service as the end of a request.

@@ -91,19 +91,67 @@ impl Failure {
     /// What a client is told: the kind with its status, and a sentence without our inside.
     #[must_use]
     pub fn to_problem(&self) -> Problem {
-        let (kind, detail) = match self {
+        let (kind, detail) = self.told();
+        self.problem(kind, detail.to_owned())
+    }
+
+    /// The same where a message was to be sent: what became of it, and what the sender should do. Of a call that was tried several
+    /// times this is the last try's failure: an earlier one may have come through, so nobody is told that nothing was sent.
+    #[must_use]
+    pub fn to_problem_of_send(&self) -> Problem {
+        let (kind, detail) = self.told();
+        let detail = match self {
+            Self::Throttled { .. } | Self::Unreachable(_) => {
+                format!("{detail}; the message was not accepted: repeat with the same id")
+            }
+            Self::Ambiguous(_) => format!("{detail}; the message may have been sent: repeat with the same id"),
+            _ => detail.to_owned(),
+        };
+        self.problem(kind, detail)
+    }
+
+    const fn told(&self) -> (Kind, &'static str) {
+        match self {
             Self::Denied(_) => (Kind::CredentialRefused, "the SAS or key is expired, wrong, or without the right"),
             Self::Missing(_) => (Kind::NotProvisioned, "Azure does not know it"),
-            Self::Throttled { .. } => (Kind::Throttled, "throttled; nothing was accepted"),
-            Self::Unreachable(_) => (Kind::Unavailable, "it cannot be reached; nothing was accepted"),
-            Self::Ambiguous(_) => (Kind::Unavailable, "no answer came; repeat with the same id"),
+            Self::Throttled { .. } => (Kind::Throttled, "it has too much to do"),
+            Self::Unreachable(_) => (Kind::Unavailable, "it cannot be reached"),
+            Self::Ambiguous(_) => (Kind::Unavailable, "no answer came"),
             Self::TooLargeOrFull(_) => (Kind::TooLarge, "Service Bus refused it as too large, or the queue is full"),
             Self::Refused(_) | Self::LockLost => (Kind::Refused, "the request was refused"),
-        };
+        }
+    }
+
+    fn problem(&self, kind: Kind, detail: String) -> Problem {
         let problem = Problem::new(kind, detail);
         match self {
             Self::Throttled { retry_after: Some(after), .. } => problem.retry_after(whole_seconds_up(*after)),
             _ => problem,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_send_speaks_of_a_message() {
+        let failures = [
+            Failure::Throttled { detail: String::new(), retry_after: Some(Duration::from_secs(7)) },
+            Failure::Unreachable(String::new()),
+            Failure::Ambiguous(String::new()),
+        ];
+        for failure in failures {
+            let (read, send) = (failure.to_problem(), failure.to_problem_of_send());
+            assert_eq!((read.kind, read.retry_after_seconds), (send.kind, send.retry_after_seconds));
+            assert!(!read.detail.contains("message") && !read.detail.contains("repeat"), "{read:?}");
+            assert!(
+                send.detail.starts_with(&read.detail) && send.detail.ends_with("repeat with the same id"),
+                "{send:?}"
+            );
+        }
+        let denied = Failure::Denied(String::new());
+        assert_eq!(denied.to_problem(), denied.to_problem_of_send());
     }
 }
