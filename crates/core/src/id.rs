@@ -28,9 +28,12 @@ pub enum IdError {
     /// A control character, which no header carries.
     #[error("an id cannot contain control characters")]
     Control,
+    /// `.` or `..`, which clients take out of a path before they send it: no status could be asked for.
+    #[error("an id cannot be a dot or two")]
+    Dots,
 }
 
-/// Checks a logical id: 1 to [`MAX_LOGICAL_ID`] bytes without control characters.
+/// Checks a logical id: 1 to [`MAX_LOGICAL_ID`] bytes without control characters, and neither `.` nor `..`.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -41,6 +44,8 @@ pub fn check_logical_id(id: &str) -> Result<(), IdError> {
         Err(IdError::TooLong)
     } else if id.chars().any(char::is_control) {
         Err(IdError::Control)
+    } else if matches!(id, "." | "..") {
+        Err(IdError::Dots)
     } else {
         Ok(())
     }
@@ -163,6 +168,10 @@ mod tests {
         assert_eq!(check_logical_id(""), Err(IdError::Empty));
         assert_eq!(check_logical_id("a\nb"), Err(IdError::Control));
         assert_eq!(check_logical_id(&"x".repeat(513)), Err(IdError::TooLong));
+        for dots in [".", ".."] {
+            assert_eq!(check_logical_id(dots), Err(IdError::Dots));
+        }
+        assert_eq!(check_logical_id("..."), Ok(()));
         assert_eq!(check_logical_id("Bestellung 7/ä"), Ok(()));
     }
 

@@ -99,16 +99,17 @@ pub fn location(queue: &str, id: &str) -> String {
     format!("/queues/{queue}/messages/{id}")
 }
 
-/// Checks a lock key: the rules of an id.
+/// Checks a lock key: the rules of an id, but for those of paths, where no key stands.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn check_key(key: &str) -> Result<(), KeyError> {
-    check_logical_id(key).map_err(|error| match error {
-        IdError::Empty => KeyError::Empty,
-        IdError::TooLong => KeyError::TooLong,
-        IdError::Control => KeyError::Control,
-    })
+    match check_logical_id(key) {
+        Ok(()) | Err(IdError::Dots) => Ok(()),
+        Err(IdError::Empty) => Err(KeyError::Empty),
+        Err(IdError::TooLong) => Err(KeyError::TooLong),
+        Err(IdError::Control) => Err(KeyError::Control),
+    }
 }
 
 /// Why a lock key was refused.

@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_id_that_cannot_be_used_is_refused_and_not_replaced() {
-        for value in ["", "\"", "\"a", "\"a\"b", "\"a\\b\"", "\"ä\"", "a\u{7f}", &"x".repeat(513)] {
+        for value in ["", ".", "\"..\"", "\"", "\"a", "\"a\"b", "\"a\\b\"", "\"ä\"", "a\u{7f}", &"x".repeat(513)] {
             assert_eq!(id(&[("idempotency-key", value), ("message-id", "m")]), Err(Kind::InvalidId), "{value:?}");
         }
         assert_eq!(id(&[("idempotency-key", "a"), ("Idempotency-Key", "a")]), Err(Kind::InvalidHeader));
@@ -170,6 +170,7 @@ mod tests {
     fn a_key_is_taken_as_it_is_or_refused() {
         let key = |value| head(&[("Oncebus-Lock-Key", value)]).lock_key().map_err(|problem| problem.kind);
         assert_eq!(key("+49 30 \"1\""), Ok(Some("+49 30 \"1\"".to_owned())));
+        assert_eq!(key("."), Ok(Some(".".to_owned())));
         assert_eq!(key(""), Err(Kind::InvalidHeader));
         assert_eq!(key("a\u{0}"), Err(Kind::InvalidHeader));
         assert_eq!(head(&[]).lock_key(), Ok(None));
