@@ -26,8 +26,10 @@ pub async fn read<S, E>(stream: S, declared: Option<u64>, limit: usize) -> Resul
 where
     S: Stream<Item = Result<Vec<u8>, E>>,
 {
-    if declared.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
-        return Err(too_large(None, limit, "the body"));
+    if let Some(length) = declared.map(|length| usize::try_from(length).unwrap_or(usize::MAX))
+        && length > limit
+    {
+        return Err(too_large(Some(length), limit, "the body"));
     }
     let mut stream = pin!(stream);
     let mut body = BytesMut::new();

@@ -1,5 +1,6 @@
 //! `POST /queues/{queue}/messages`: one message.
 
+use bytes::Bytes;
 use futures::Stream;
 use http::header;
 use oncebus_core::ingest::entry::{Entry, location};
@@ -23,11 +24,10 @@ where
     let id = head.logical_id()?;
     let key = head.lock_key()?;
     let content_type = head.content_type()?;
-    let limit = context.settings.config.max_message_bytes;
-    let body = read_body(head, body, limit).await?;
     let id = id.unwrap_or_else(|| context.fresh_id());
-    let entry = Entry::new(id, key.as_deref(), content_type, body, Properties::new());
-    entry.check_size(limit)?;
+    let entry = Entry::new(id, key.as_deref(), content_type, Bytes::new(), Properties::new());
+    let limit = entry.body_limit(context.settings.config.max_message_bytes)?;
+    let entry = entry.with_body(read_body(head, body, limit).await?);
     send(context, &queue.name, &entry).await?;
     Ok(Answer::empty(202).header(header::LOCATION, location(&queue.name, &entry.id)))
 }

@@ -68,6 +68,24 @@ async fn what_is_refused_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_may_have_as_many_bytes_as_the_refusal_says() {
+    let world = World::start().await;
+    let post = async |bytes: usize| {
+        let request = world.request(Method::POST, "/queues/orders/messages").header("content-type", "text/plain");
+        let request = request.header("Idempotency-Key", "large").header("Oncebus-Lock-Key", "customer-1");
+        request.body("x".repeat(bytes)).send().await.unwrap()
+    };
+    let refused = json(post(262_144).await).await;
+    let limit = usize::try_from(refused["limit_bytes"].as_u64().unwrap()).unwrap();
+    assert_eq!(refused["detail"], format!("the body may come to {limit} bytes, not 262144"));
+    let refused = post(limit + 1).await;
+    assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(json(refused).await["limit_bytes"], limit);
+    assert_eq!(post(limit).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(world.run("orders").await.done, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn batches_are_split_and_stored_whole() {
     let world = World::start().await;
     // About 600 KB: three Service Bus batches.

@@ -70,13 +70,29 @@ impl Entry {
         body.len().saturating_add(texts).saturating_add(properties)
     }
 
+    /// The same message with this body.
+    #[must_use]
+    pub fn with_body(mut self, body: Bytes) -> Self {
+        self.message.body = body;
+        self
+    }
+
+    /// How many bytes the body may have, of `limit` for the whole message.
+    ///
+    /// # Errors
+    /// The rest is more than that by itself.
+    pub fn body_limit(&self, limit: usize) -> Result<usize, Problem> {
+        let rest = self.size().saturating_sub(self.message.body.len());
+        limit.checked_sub(rest).ok_or_else(|| too_large(Some(rest), limit, "id, key, content type and properties"))
+    }
+
     /// Checks its size.
     ///
     /// # Errors
-    /// It is more than the limit.
+    /// It is more than the limit: says how much the body may be.
     pub fn check_size(&self, limit: usize) -> Result<(), Problem> {
-        let size = self.size();
-        if size <= limit { Ok(()) } else { Err(too_large(Some(size), limit, "body and properties")) }
+        let (size, limit) = (self.message.body.len(), self.body_limit(limit)?);
+        if size <= limit { Ok(()) } else { Err(too_large(Some(size), limit, "the body")) }
     }
 }
 
@@ -204,7 +220,11 @@ mod tests {
         assert_eq!(entry.check_size(33), Ok(()));
         let problem = entry.check_size(32).unwrap_err();
         assert_eq!(problem.kind, Kind::TooLarge);
-        assert_eq!(problem.detail, "body and properties may come to 32 bytes, not 33");
+        assert_eq!(problem.detail, "the body may come to 3 bytes, not 4");
+        assert_eq!(problem.to_json()["limit_bytes"], 3);
+        assert_eq!(entry.body_limit(29), Ok(0));
+        let problem = entry.check_size(28).unwrap_err();
+        assert_eq!(problem.detail, "id, key, content type and properties may come to 28 bytes, not 29");
     }
 
     #[test]
