@@ -82,6 +82,7 @@ fn json(summary: &Summary) -> Result<Response<Vec<u8>>, Problem> {
     Response::builder()
         .status(StatusCode::OK)
         .header(header::CONTENT_TYPE, "application/json")
+        .header(header::CONTENT_LENGTH, body.len())
         .body(body)
         .map_err(|error| Problem::new(Kind::Internal, error.to_string()))
 }

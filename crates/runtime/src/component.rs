@@ -42,12 +42,14 @@ pub fn misconfigured(error: &ConfigError) -> Problem {
     Problem::new(Kind::Configuration, error.to_string()).with("key", error.key.as_str())
 }
 
-/// A problem as a response.
+/// A problem as a response. With its length, so that it is sent in one piece.
 #[must_use]
 pub fn problem_response(problem: &Problem) -> Response<Vec<u8>> {
     let mut response = Response::new(problem.to_json().to_string().into_bytes());
     *response.status_mut() =
         http::StatusCode::from_u16(problem.kind.status()).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    let length = HeaderValue::from(response.body().len());
+    response.headers_mut().insert(header::CONTENT_LENGTH, length);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     if let Some(seconds) = problem.retry_after_seconds {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
