@@ -41,12 +41,15 @@ async fn a_send_whose_answer_is_lost_is_repeated_and_stored_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_gone_is_answered_with_503() {
-    let gone = "http://127.0.0.1:9"; // The discard port: nobody listens there.
+    // A socket that holds a port and does not listen: nobody else gets the port, and every connection is refused.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let gone = format!("http://{}", nobody.local_addr().unwrap());
     let connection = format!("Endpoint={gone}/;SharedAccessKeyName=k;SharedAccessKey=v;UseDevelopmentEmulator=true");
     let setup = Setup::default()
         .with_variable("servicebus_send", connection.clone())
         .with_variable("servicebus_listen", connection)
-        .with_variable("servicebus_origin", gone);
+        .with_variable("servicebus_origin", gone.as_str());
     let world = World::with(setup).await;
     let answer = post(&world).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
