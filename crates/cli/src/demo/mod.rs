@@ -3,7 +3,7 @@
 //! [`plan`] says what is sent, [`send`] sends it, the pump of `up` has it worked on, [`count`] looks into the app's database,
 //! [`report`] puts together what each of them saw. Only HTTP and the database are used, so that the counts mean the same
 //! wherever the app runs. Ids begin with a mark of this demo's own: what else is in the queues or in the database
-//! is left out of what is stored, but counts among the deliveries.
+//! is left out of what is stored, but counts among the deliveries, and the report says so.
 
 mod count;
 mod plan;
@@ -55,6 +55,8 @@ pub(crate) struct Demo {
 pub(crate) struct Worked {
     plan: Plan,
     store: Store,
+    /// What the runs had done before anything was sent.
+    before: Totals,
     accepted: usize,
     seconds: f64,
     seed: u64,
@@ -75,6 +77,7 @@ impl Demo {
             self.app_url
         ));
         let bars = Bars::new(&plan);
+        let before = self.totals.borrow().clone();
         let began = self.platform.now();
         let deadline = began.plus(PATIENCE);
         let target = Target {
@@ -83,7 +86,7 @@ impl Demo {
             queue: self.queue(),
             twilio_auth_token: self.twilio_auth_token.as_ref(),
         };
-        let watched = self.watch(&plan, &store, &bars, deadline);
+        let watched = self.watch(&plan, &store, &bars, deadline, before.settled());
         let sent = async {
             let progress = |messages| bars.sent.inc(u64::try_from(messages).unwrap_or_default());
             send(&plan, &target, deadline, progress).await.context("not everything was accepted")
@@ -92,7 +95,7 @@ impl Demo {
         let (accepted, finished) = tokio::try_join!(sent, watched)?;
         bars.clear();
         let seconds = finished.since(began).as_secs_f64();
-        Ok(Worked { plan, store, accepted, seconds, seed })
+        Ok(Worked { plan, store, before, accepted, seconds, seed })
     }
 
     /// The first queue that is not Twilio's, if there is such a one.
@@ -102,8 +105,16 @@ impl Demo {
         queues.find(|queue| Some(*queue) != twilio).or(twilio).unwrap_or_default()
     }
 
-    /// Waits until every message is stored and every delivery finished. Returns when the last row was seen.
-    async fn watch(&self, plan: &Plan, store: &Store, bars: &Bars, deadline: Instant) -> anyhow::Result<Instant> {
+    /// Waits until every message is stored and every delivery finished, beyond those that were before. Returns when the last
+    /// row was seen.
+    async fn watch(
+        &self,
+        plan: &Plan,
+        store: &Store,
+        bars: &Bars,
+        deadline: Instant,
+        before: u64,
+    ) -> anyhow::Result<Instant> {
         let (distinct, sent) = (number(plan.ids().len()), number(plan.sent()));
         let mut complete = None;
         loop {
@@ -120,7 +131,7 @@ impl Demo {
                 // It may be busy at a bad moment. When it matters, the count at the end says it again.
                 Err(error) => tracing::debug!(%error, "the app's database cannot be read"),
             }
-            let settled = self.totals.borrow().settled();
+            let settled = self.totals.borrow().settled().saturating_sub(before);
             match complete {
                 Some(finished) if settled >= sent => return Ok(finished),
                 _ if now >= deadline => return Ok(complete.unwrap_or(now)),
@@ -147,7 +158,7 @@ impl Worked {
             seconds: self.seconds,
             seed: self.seed,
         };
-        let report = Report::new(&counted, totals);
+        let report = Report::new(&counted, &totals.since(&self.before));
         let failures = report.failures();
         if json {
             eprintln!("\n{report}");

@@ -80,7 +80,6 @@ impl Report {
 
     /// Why this is no success; nothing if it is one.
     pub(super) fn failures(&self) -> Vec<String> {
-        let settled = self.processed + self.duplicates + self.parked;
         let checks = [
             (self.missing > 0, format!("{} messages were not stored", self.missing)),
             (
@@ -92,13 +91,40 @@ impl Report {
                 self.effects < self.distinct + self.effects_repeated,
                 format!("the log of effects has {} of {} messages", self.effects, self.distinct),
             ),
-            (self.parked > 0, format!("{} deliveries were parked", self.parked)),
+            (self.parked > self.others(), format!("{} deliveries were parked", self.parked)),
             (
-                settled < self.accepted,
-                format!("the runs finished {settled} of {} accepted messages in time", self.accepted),
+                self.settled() < self.accepted,
+                format!("the runs finished {} of {} accepted messages in time", self.settled(), self.accepted),
             ),
         ];
         checks.into_iter().filter(|(failed, _)| *failed).map(|(_, sentence)| sentence).collect()
+    }
+
+    /// What is no failure and needs a word: other messages were in the queues, or deliveries came again.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.delivered > self.accepted {
+            notes.push(format!(
+                "Deliveries are {} more than accepted messages: {} were left to come again, {} are of messages that were in the queues \
+                 besides, or that Service Bus has twice.",
+                grouped(self.delivered - self.accepted),
+                grouped(self.left),
+                grouped(self.others())
+            ));
+        }
+        if self.parked > 0 && self.parked <= self.others() {
+            notes.push(format!("{} of these others were parked.", grouped(self.parked)));
+        }
+        notes
+    }
+
+    const fn settled(&self) -> u64 {
+        self.processed + self.duplicates + self.parked
+    }
+
+    /// Deliveries finished beyond those that the demo's own messages need.
+    const fn others(&self) -> u64 {
+        self.settled().saturating_sub(self.accepted)
     }
 }
 
@@ -120,7 +146,8 @@ impl fmt::Display for Report {
             ("empty polls", grouped(self.empty_polls)),
             ("seconds", format!("{:.1}", self.seconds)),
         ];
-        rows.iter().try_for_each(|(name, value)| writeln!(f, "  {name:<26}{value:>9}"))
+        rows.iter().try_for_each(|(name, value)| writeln!(f, "  {name:<26}{value:>9}"))?;
+        self.notes().iter().try_for_each(|note| writeln!(f, "\n  {note}"))
     }
 }
 
@@ -185,7 +212,17 @@ mod tests {
         says(Report { effects: 1_001, effects_repeated: 1, ..success() }, "repeated");
         says(Report { effects: 0, ..success() }, "log of effects");
         says(Report { processed: 999, ..success() }, "finished 1099 of 1100");
-        says(Report { parked: 1, ..success() }, "parked");
+        says(Report { processed: 999, parked: 1, ..success() }, "parked");
+    }
+
+    #[test]
+    fn what_else_was_in_the_queues_is_a_note() {
+        assert_eq!(success().notes(), Vec::<String>::new());
+        let report = Report { delivered: 1_105, left: 2, parked: 3, ..success() };
+        assert_eq!(report.failures(), Vec::<String>::new());
+        let shown = report.to_string();
+        assert!(shown.contains("5 more than accepted messages: 2 were left to come again, 3 are"), "{shown}");
+        assert!(shown.contains("3 of these others were parked"), "{shown}");
     }
 
     #[test]

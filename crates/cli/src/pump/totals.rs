@@ -39,9 +39,44 @@ impl Totals {
         self.without_key.calls.add(&run.without_key.calls);
     }
 
+    /// What came since `earlier`, an older state of the same sums.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            runs: self.runs.saturating_sub(earlier.runs),
+            received: self.received.saturating_sub(earlier.received),
+            done: self.done.saturating_sub(earlier.done),
+            duplicate: self.duplicate.saturating_sub(earlier.duplicate),
+            busy: self.busy.saturating_sub(earlier.busy),
+            retried: self.retried.saturating_sub(earlier.retried),
+            parked: self.parked.saturating_sub(earlier.parked),
+            mismatched: self.mismatched.saturating_sub(earlier.mismatched),
+            lost: self.lost.saturating_sub(earlier.lost),
+            unsettled: self.unsettled.saturating_sub(earlier.unsettled),
+            calls: calls_since(&self.calls, &earlier.calls),
+            without_key: WithoutKey {
+                received: self.without_key.received.saturating_sub(earlier.without_key.received),
+                calls: calls_since(&self.without_key.calls, &earlier.without_key.calls),
+            },
+        }
+    }
+
     /// Messages that are finished and gone from their queue.
     pub(crate) fn settled(&self) -> u64 {
         self.done + self.duplicate + self.parked + self.mismatched
+    }
+}
+
+fn calls_since(now: &CallCounts, earlier: &CallCounts) -> CallCounts {
+    CallCounts {
+        receive: now.receive.saturating_sub(earlier.receive),
+        receive_empty: now.receive_empty.saturating_sub(earlier.receive_empty),
+        renew: now.renew.saturating_sub(earlier.renew),
+        send: now.send.saturating_sub(earlier.send),
+        complete: now.complete.saturating_sub(earlier.complete),
+        abandon: now.abandon.saturating_sub(earlier.abandon),
+        create: now.create.saturating_sub(earlier.create),
+        look: now.look.saturating_sub(earlier.look),
+        write: now.write.saturating_sub(earlier.write),
     }
 }
 
@@ -51,10 +86,18 @@ mod tests {
 
     #[test]
     fn sums_are_sums() {
-        let run = Summary { received: 3, done: 2, duplicate: 1, ..Summary::default() };
+        let calls = CallCounts { receive: 3, write: 2, ..CallCounts::default() };
+        let without_key = WithoutKey { received: 1, calls };
+        let run = Summary { received: 3, done: 2, duplicate: 1, calls, without_key, ..Summary::default() };
         let mut totals = Totals::default();
         totals.add(&run);
         totals.add(&run);
         assert_eq!((totals.runs, totals.received, totals.settled()), (2, 6, 6));
+        let before = totals.clone();
+        assert_eq!(totals.since(&before), Totals::default());
+        totals.add(&run);
+        let mut once = Totals::default();
+        once.add(&run);
+        assert_eq!(totals.since(&before), once);
     }
 }
