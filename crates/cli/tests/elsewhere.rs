@@ -5,12 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail loudly")]
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use oncebus_host::{App, Options};
+use tokio::net::TcpSocket;
 use tokio::process::{Child, Command};
 
 /// How long the file may take to come: an emulator has to start.
@@ -83,8 +84,12 @@ fn variable(line: &str) -> (String, String) {
     (name.to_lowercase(), value.to_owned())
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A port that nobody else gets, and where every connection is refused, as long as the socket is there.
+fn reserved() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 /// Its end, its results, and what it said for people.
@@ -102,14 +107,15 @@ async fn the_demo_counts_the_same_with_an_app_that_somebody_else_started() {
     let manifest = manifest.replace("\"target/wasm32-wasip2/release/", &format!("\"{}/", built.display()));
     std::fs::write(folder.manifest(), manifest).unwrap();
 
-    let address = format!("127.0.0.1:{}", free_port());
+    let (socket, address) = reserved();
     let url = format!("http://{address}");
     let mut up = folder.up(&url).args(["--demo", "--json", "--seed", "7"]).spawn().unwrap();
     let variables = folder.variables(&mut up).await;
     assert_eq!(variables["public_url"], url);
     // The database is where Spin has it, which is where the demo counts.
     let app = App::load(&folder.manifest(), Options { variables, ..Options::default() }).await.unwrap();
-    let server = app.serve(address.parse().unwrap()).await.unwrap();
+    drop(socket);
+    let server = app.serve(address).await.unwrap();
 
     let (status, results, said) = ended(up).await;
     assert!(status.success(), "{said}");
@@ -136,7 +142,8 @@ async fn a_file_of_before_is_gone_whatever_comes_next() {
 #[cfg(unix)]
 async fn an_interrupted_wait_leaves_no_file() {
     let folder = Folder::new("interrupted");
-    let mut up = folder.up(&format!("http://127.0.0.1:{}", free_port())).spawn().unwrap();
+    let (_socket, address) = reserved();
+    let mut up = folder.up(&format!("http://{address}")).spawn().unwrap();
     assert!(folder.variables(&mut up).await.contains_key("run_token"));
     let id = up.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw).unwrap();
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
