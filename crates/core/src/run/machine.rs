@@ -51,8 +51,8 @@ pub struct Run {
     longest_call: Duration,
     /// A call of the processor is asked for, and its answers have not come.
     processing: bool,
-    /// Polls in a row that failed for a reason that may pass.
-    failed_polls: u32,
+    /// Why the last poll failed, where one failure may pass.
+    failed_poll: Option<Trouble>,
     /// The time of the last event: timers up to it have been acted upon.
     seen: Instant,
     probing: bool,
@@ -96,7 +96,7 @@ impl Run {
             slowest: Duration::ZERO,
             longest_call: Duration::ZERO,
             processing: false,
-            failed_polls: 0,
+            failed_poll: None,
             seen: now,
             probing: true,
             receiving: true,
@@ -158,7 +158,10 @@ impl Run {
 
     /// What it did.
     #[must_use]
-    pub fn into_summary(self) -> Summary {
+    pub fn into_summary(mut self) -> Summary {
+        if let Some(trouble) = &self.failed_poll {
+            self.summary.trouble(trouble);
+        }
         self.summary
     }
 
@@ -220,18 +223,18 @@ impl Run {
         self.summary.calls.receive_empty += u64::from(calls);
         match result {
             Ok(Some(delivery)) => {
-                self.failed_polls = 0;
+                self.failed_poll = None;
                 self.window = self.window.saturating_mul(2).min(self.batch);
                 self.receive(*delivery, pending_since, now);
             }
             Ok(None) => {
-                self.failed_polls = 0;
+                self.failed_poll = None;
                 self.window = (self.window / 2).max(1);
                 self.summary.backlog = false;
                 self.drained |= self.poll_seconds(now) == 0;
             }
             // One may be an idle connection that the broker closed. What it may have locked comes back by itself.
-            Err(Trouble::Unavailable(..)) if self.failed_polls == 0 => self.failed_polls += 1,
+            Err(trouble @ Trouble::Unavailable(..)) if self.failed_poll.is_none() => self.failed_poll = Some(trouble),
             Err(trouble) => self.stop_receiving(&trouble),
         }
     }
