@@ -8,6 +8,7 @@
 
 mod demo;
 mod doctor;
+mod document;
 mod logging;
 mod pump;
 mod secrets;

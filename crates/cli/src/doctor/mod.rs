@@ -27,6 +27,7 @@ use oncebus_runtime::failure::Failure;
 use oncebus_runtime::platform::Clock as _;
 use oncebus_runtime::platform::native::Native;
 
+use crate::document;
 use queues::Namespace;
 use report::Report;
 use storage::Container;
@@ -70,9 +71,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn read_config(path: &Path) -> anyhow::Result<Config> {
-    let document =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
-    Config::parse(&document).with_context(|| path.display().to_string())
+    Config::parse(&document::read(path)?).with_context(|| path.display().to_string())
 }
 
 async fn examine(args: &Args, config: &Config, report: &mut Report) -> anyhow::Result<()> {

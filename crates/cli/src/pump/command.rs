@@ -1,13 +1,15 @@
 //! `oncebus pump`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use oncebus_core::config::Config;
 use oncebus_core::secret::Secret;
+use serde_json::json;
 
 use super::{Options, Pump};
+use crate::document;
 use crate::secrets;
 use crate::signals::Signals;
 
@@ -26,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     token_file: Option<PathBuf>,
     /// A queue; repeatable. Without it, all queues of the configuration.
-    #[arg(long = "queue", value_name = "NAME")]
+    #[arg(long = "queue", value_name = "NAME", value_parser = queue_name)]
     queues: Vec<String>,
     /// The configuration that names the queues.
     #[arg(long, value_name = "PATH", env = "ONCEBUS_CONFIG", default_value = "oncebus.toml")]
@@ -79,9 +81,30 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-fn configured(path: &PathBuf) -> anyhow::Result<Vec<String>> {
-    let document = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}; --queue names queues without it", path.display()))?;
+fn configured(path: &Path) -> anyhow::Result<Vec<String>> {
+    let document = document::read(path).context("--queue names queues without a configuration")?;
     let config = Config::parse(&document).with_context(|| path.display().to_string())?;
     Ok(config.queues.into_keys().collect())
+}
+
+/// A name that a configuration could have: it becomes part of a path.
+fn queue_name(name: &str) -> Result<String, String> {
+    let document = json!({ "queues": { name: {} } });
+    match Config::parse(&document.to_string()) {
+        Ok(_) => Ok(name.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_has_a_name_that_a_configuration_could_have() {
+        assert_eq!(queue_name("orders.high-1").as_deref(), Ok("orders.high-1"));
+        for wrong in ["", "a/b", "a b", "a?seconds=1", ".a", "\""] {
+            assert!(queue_name(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -29,6 +29,7 @@ use services::{Connections, Emulated};
 use variables::{Document, Secrets, Variables};
 
 use crate::demo::Demo;
+use crate::document;
 use crate::pump::{self, Pump, Totals};
 use crate::secrets;
 use crate::signals::Signals;
@@ -137,8 +138,7 @@ impl Up {
             None => Kind::default().await,
         };
         check(args, kind)?;
-        let document = std::fs::read_to_string(&args.config)
-            .with_context(|| format!("cannot read the configuration {}", args.config.display()))?;
+        let document = document::read(&args.config)?;
         let document = Document::parse(&document, args.demo).with_context(|| args.config.display().to_string())?;
         let secrets = choose_secrets(args, &platform)?;
         let (services, emulated) = args.connections.resolve(&document.config, args.emulator_store.clone()).await?;
