@@ -206,6 +206,8 @@ mod tests {
 
         #[test]
         fn every_printable_id_survives_its_quotes(id in "[ -~]{1,60}") {
+            // Two of them are refused: a path drops them.
+            prop_assume!(check_logical_id(&id).is_ok());
             let quoted = format!("\"{}\"", id.replace('\\', "\\\\").replace('"', "\\\""));
             let head = head(&[("idempotency-key", &quoted)]);
             prop_assert_eq!(head.logical_id().unwrap(), Some(id));

@@ -85,7 +85,7 @@ async fn a_store_without_a_database_asks_for_another_attempt() {
         let app = app.start().await;
         let steps = app.process(json!([{ "id": "a", "body": "" }, { "id": "b", "body": "" }])).await;
         let reason = "cannot open: sqlite_databases = [\"default\"] is not granted to the processor";
-        let retry = json!({ "retry": { "reason": reason, "after_seconds": null } });
+        let retry = json!({ "retry": { "reason": reason, "after_seconds": 60 } });
         assert_eq!(steps, json!([retry, retry]));
     }
     let app = Project::with_inherit("true", DATABASE).start().await;
