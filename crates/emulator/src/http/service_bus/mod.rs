@@ -299,6 +299,7 @@ fn single(headers: &HeaderMap, body: Bytes) -> Result<Message, Refusal> {
         content_type: content_type.filter(|text| !text.is_empty()).map(std::borrow::Cow::into_owned),
         broker,
         properties: properties::custom_from_headers(headers),
+        enqueued_sequence_number: 0,
     })
 }
 
