@@ -47,6 +47,29 @@ pub struct Options {
     pub access_rules: Vec<AccessRule>,
     /// Access rules of single entities, by name.
     pub entity_access_rules: BTreeMap<String, Vec<AccessRule>>,
+    /// What the namespace is allowed: the largest message that an entity may be made for. Default
+    /// standard.
+    pub tier: Tier,
+}
+
+/// A namespace's tier. It says how large messages may be at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tier {
+    /// 256 KB.
+    #[default]
+    Standard,
+    /// 1 MB, or what an entity was made for, up to 100 MB.
+    Premium,
+}
+
+impl Tier {
+    /// What an entity takes when nobody says otherwise.
+    pub(crate) fn largest_message_kilobytes(self) -> usize {
+        match self {
+            Self::Standard => 256,
+            Self::Premium => 1024,
+        }
+    }
 }
 
 impl Default for Options {
@@ -61,6 +84,7 @@ impl Default for Options {
             admin_listen: None,
             access_rules: vec![AccessRule::default()],
             entity_access_rules: BTreeMap::new(),
+            tier: Tier::Standard,
         }
     }
 }
@@ -140,6 +164,7 @@ impl Emulator {
             rules: Rules { namespace: options.access_rules, entities },
             faults: Arc::clone(&faults),
             calls: Arc::clone(&calls),
+            tier: options.tier,
         };
         let blob = BlobService {
             account: Arc::clone(&account),

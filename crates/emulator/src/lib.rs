@@ -31,7 +31,7 @@
 //!
 //! # What it is not
 //!
-//! No AMQP, no topics, no sessions, no management plane yet; no leases, block lists, append blobs or
+//! No AMQP, no sessions; no leases, block lists, append blobs or
 //! tables. It is no place for data that matters, and its admin port asks for no credentials.
 
 mod account;
@@ -53,7 +53,7 @@ pub use admin::{Admin, AdminError, BlobView, EntityView, MessageView, StateView}
 pub use auth::service_bus::{AccessRule, Claim};
 pub use broker::{MessageState, QueueOptions};
 pub use clock::Clock;
-pub use emulator::{Emulator, Options, StartError};
+pub use emulator::{Emulator, Options, StartError, Tier};
 pub use faults::{Fault, Service};
 pub use ids::{CountingIds, IdSource, RandomIds};
 pub use store::{Store, StoreError};

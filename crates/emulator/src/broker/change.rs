@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::message::Message;
-use super::options::QueueOptions;
+use super::options::{QueueOptions, TopicOptions};
 use super::path::EntityPath;
 use super::shelf::{Entry, Lock};
 use crate::time::UnixMillis;
@@ -35,7 +35,16 @@ pub enum Change {
         /// The next ticket of a scheduled message.
         next_ticket: u64,
     },
-    /// A queue and everything in it is gone.
+    /// A topic was made or changed, or its counter moved.
+    Topic {
+        /// The topic's key.
+        key: Arc<str>,
+        /// Its description with the rules of its subscriptions; absent when only the counter moved.
+        options: Option<Box<TopicOptions>>,
+        /// The next sequence number.
+        next_sequence: u64,
+    },
+    /// A queue, or a topic, and everything in it is gone.
     QueueRemoved {
         /// The queue's key.
         key: Arc<str>,

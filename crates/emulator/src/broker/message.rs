@@ -20,6 +20,9 @@ pub struct Message {
     pub broker: BrokerProperties,
     /// Custom (application) properties in the order in which they were sent.
     pub properties: Vec<(String, PropertyValue)>,
+    /// The number that a topic gave it; 0 when it was sent to a queue.
+    #[serde(default)]
+    pub enqueued_sequence_number: u64,
 }
 
 /// The broker properties that a sender may set.

@@ -5,8 +5,7 @@
 //! must do: rows to write before the answer is given, receivers to wake. A receiver that finds nothing
 //! waits outside; [`Broker::next_event`] says when time alone will change something.
 //!
-//! Topics are not here yet. Their place is [`Entity`]: a subscription is a queue whose key is
-//! `{topic}/subscriptions/{name}`.
+//! A subscription is a queue whose key is `{topic}/subscriptions/{name}`; its topic knows its rules.
 
 mod change;
 mod history;
@@ -14,9 +13,12 @@ mod message;
 mod options;
 mod path;
 mod queue;
+mod rule;
 mod shelf;
+mod sql;
 #[cfg(test)]
 mod tests;
+mod topic;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,13 +27,16 @@ use uuid::Uuid;
 
 pub use change::{Change, Outbox, Place};
 pub use message::{BrokerProperties, Message, PropertyValue};
-pub use options::QueueOptions;
+pub use options::{Description, QueueOptions, TopicOptions};
 pub use path::{EntityPath, SubQueue, is_valid_name};
+pub use rule::{Action, Filter, Rule};
 pub use shelf::{Entry, Lock};
+pub use sql::{Condition, Parameters, SqlError, Statements};
 
 use crate::ids::IdSource;
 use crate::time::UnixMillis;
 use queue::Queue;
+use topic::Topic;
 
 /// Why an operation was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -134,6 +139,37 @@ pub struct Counts {
 #[derive(Debug)]
 enum Entity {
     Queue(Box<Queue>),
+    Topic(Box<Topic>),
+}
+
+impl Entity {
+    fn queue(&self) -> Option<&Queue> {
+        match self {
+            Self::Queue(queue) => Some(queue),
+            Self::Topic(_) => None,
+        }
+    }
+
+    fn queue_mut(&mut self) -> Option<&mut Queue> {
+        match self {
+            Self::Queue(queue) => Some(queue),
+            Self::Topic(_) => None,
+        }
+    }
+
+    fn topic(&self) -> Option<&Topic> {
+        match self {
+            Self::Topic(topic) => Some(topic),
+            Self::Queue(_) => None,
+        }
+    }
+
+    fn topic_mut(&mut self) -> Option<&mut Topic> {
+        match self {
+            Self::Topic(topic) => Some(topic),
+            Self::Queue(_) => None,
+        }
+    }
 }
 
 /// A namespace: the entities by their keys.
@@ -163,31 +199,92 @@ impl Broker {
 
     // ---- entities
 
-    /// Makes a queue, or gives an existing one new properties; its messages stay.
+    /// Makes a queue, or gives an existing one new properties; its messages stay. A topic of the same name
+    /// gives way.
     pub fn put_queue(&mut self, options: QueueOptions) {
         let key: Arc<str> = options.name.to_lowercase().into();
-        let entity = self
-            .entities
-            .entry(Arc::clone(&key))
-            .or_insert_with(|| Entity::Queue(Box::new(Queue::new(key, options.clone()))));
-        let Entity::Queue(queue) = entity;
-        queue.set_options(options);
-        let described = queue.described();
-        self.out.change(|| described);
+        if self.topic(&key).is_some() {
+            let _ = self.remove_queue(&key);
+        }
+        let made = || Entity::Queue(Box::new(Queue::new(Arc::clone(&key), options.clone())));
+        let entity = self.entities.entry(Arc::clone(&key)).or_insert_with(made);
+        if let Some(queue) = entity.queue_mut() {
+            queue.set_options(options);
+            let described = queue.described();
+            self.out.change(|| described);
+        }
     }
 
-    /// Removes a queue and everything in it.
+    /// Makes a topic, or gives an existing one new properties; its subscriptions stay. A queue of the
+    /// same name gives way.
+    pub fn put_topic(&mut self, options: TopicOptions) {
+        let key: Arc<str> = options.name.to_lowercase().into();
+        let subscriptions = match self.topic(&key) {
+            Some(topic) => topic.subscriptions.clone(),
+            None => {
+                let _ = self.remove_queue(&key);
+                options.subscriptions.clone()
+            }
+        };
+        let options = TopicOptions { subscriptions, ..options };
+        let made = || Entity::Topic(Box::new(Topic::new(Arc::clone(&key), options.clone())));
+        let entity = self.entities.entry(Arc::clone(&key)).or_insert_with(made);
+        if let Some(topic) = entity.topic_mut() {
+            *topic.options_mut() = options;
+            let described = topic.described();
+            self.out.change(|| described);
+        }
+    }
+
+    /// Makes a subscription with these rules, or gives an existing one new properties and rules. The
+    /// options' name is `{topic}/subscriptions/{name}`.
+    ///
+    /// # Errors
+    /// [`BrokerError::NotFound`] when there is no such topic.
+    pub fn put_subscription(
+        &mut self,
+        topic: &str,
+        options: QueueOptions,
+        rules: Vec<Rule>,
+    ) -> Result<(), BrokerError> {
+        let Self { entities, out, .. } = self;
+        let topic =
+            entities.get_mut(&*topic.to_lowercase()).and_then(Entity::topic_mut).ok_or(BrokerError::NotFound)?;
+        topic.options_mut().subscriptions.insert(options.name.to_lowercase(), rules);
+        out.change(|| topic.described());
+        self.put_queue(options);
+        Ok(())
+    }
+
+    /// Removes an entity and everything in it: a topic with its subscriptions.
     ///
     /// # Errors
     /// [`BrokerError::NotFound`].
     pub fn remove_queue(&mut self, name: &str) -> Result<(), BrokerError> {
         let key: Arc<str> = name.to_lowercase().into();
-        self.entities.remove(&key).ok_or(BrokerError::NotFound)?;
+        let removed = self.entities.remove(&key).ok_or(BrokerError::NotFound)?;
         for sub_queue in [SubQueue::Main, SubQueue::DeadLetter] {
             // Whoever waits there must look again.
             self.out.ready.push((EntityPath { key: Arc::clone(&key), sub_queue }, usize::MAX));
         }
-        self.out.change(|| Change::QueueRemoved { key });
+        self.out.change(|| Change::QueueRemoved { key: Arc::clone(&key) });
+        match removed {
+            Entity::Topic(topic) => {
+                for subscription in topic.options().subscriptions.keys() {
+                    let _ = self.remove_queue(subscription);
+                }
+            }
+            Entity::Queue(_) => {
+                let topic = key.rsplit_once("/subscriptions/").map(|(topic, _)| topic);
+                let Self { entities, out, .. } = self;
+                let topic = topic.and_then(|topic| entities.get_mut(topic)).and_then(Entity::topic_mut);
+                if let Some(topic) = topic
+                    && topic.options_mut().subscriptions.remove(&*key).is_some()
+                {
+                    out.change(|| topic.described());
+                }
+            }
+        }
         Ok(())
     }
 
@@ -197,9 +294,26 @@ impl Broker {
         self.entities.contains_key(&path.key)
     }
 
-    /// The queues' properties, by key.
+    /// The queues' and subscriptions' properties, in the order of their keys.
     pub fn queues(&self) -> impl Iterator<Item = &QueueOptions> {
-        self.entities.values().map(|Entity::Queue(queue)| queue.options())
+        self.entities.values().filter_map(Entity::queue).map(Queue::options)
+    }
+
+    /// The topics' properties, in the order of their keys.
+    pub fn topics(&self) -> impl Iterator<Item = &TopicOptions> {
+        self.entities.values().filter_map(Entity::topic).map(Topic::options)
+    }
+
+    /// A topic's properties.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Option<&TopicOptions> {
+        self.entities.get(&*name.to_lowercase()).and_then(Entity::topic).map(Topic::options)
+    }
+
+    /// A queue's or subscription's properties.
+    #[must_use]
+    pub fn queue_options(&self, name: &str) -> Option<&QueueOptions> {
+        self.entities.get(&*name.to_lowercase()).and_then(Entity::queue).map(Queue::options)
     }
 
     // ---- messages
@@ -210,11 +324,20 @@ impl Broker {
     /// When the entity is absent, takes no messages, is full, or a message breaks a rule.
     pub fn send(&mut self, path: &EntityPath, messages: Vec<Message>, now: UnixMillis) -> Result<(), BrokerError> {
         let Self { entities, ids, out } = self;
-        let Entity::Queue(queue) = entities.get_mut(&path.key).ok_or(BrokerError::NotFound)?;
+        let entity = entities.get_mut(&path.key).ok_or(BrokerError::NotFound)?;
         if path.sub_queue != SubQueue::Main {
             return Err(BrokerError::NotSendable);
         }
-        queue.send(messages, now, ids.as_mut(), out)
+        let copies = match entity {
+            Entity::Queue(queue) => return queue.send(messages, now, ids.as_mut(), out),
+            Entity::Topic(topic) => topic.send(messages, now, ids.as_mut(), out)?,
+        };
+        for (key, message) in copies {
+            if let Some(queue) = entities.get_mut(&key).and_then(Entity::queue_mut) {
+                queue.deliver(message, now, out);
+            }
+        }
+        Ok(())
     }
 
     /// Takes the first visible message, if there is one.
@@ -299,7 +422,7 @@ impl Broker {
     /// Carries out everything that fell due by `now`, everywhere.
     pub fn advance(&mut self, now: UnixMillis) {
         let Self { entities, out, .. } = self;
-        for Entity::Queue(queue) in entities.values_mut() {
+        for queue in entities.values_mut().filter_map(Entity::queue_mut) {
             queue.advance(now, out);
         }
     }
@@ -307,13 +430,20 @@ impl Broker {
     /// When time alone changes something next, anywhere.
     #[must_use]
     pub fn next_event(&self) -> Option<UnixMillis> {
-        self.entities.values().filter_map(|Entity::Queue(queue)| queue.next_event()).min()
+        self.entities.values().filter_map(Entity::queue).filter_map(Queue::next_event).min()
     }
 
     /// When time alone changes something next at this path.
     #[must_use]
     pub fn next_event_at(&self, path: &EntityPath) -> Option<UnixMillis> {
-        self.entities.get(&path.key).and_then(|Entity::Queue(queue)| queue.next_event())
+        match self.entities.get(&path.key)? {
+            Entity::Queue(queue) => queue.next_event(),
+            // What was sent here stands in its subscriptions.
+            Entity::Topic(topic) => {
+                let keys = topic.options().subscriptions.keys();
+                keys.filter_map(|key| self.entities.get(&**key)?.queue()?.next_event()).min()
+            }
+        }
     }
 
     // ---- looking
@@ -323,14 +453,14 @@ impl Broker {
     pub fn messages(&self, path: &EntityPath) -> Vec<Standing> {
         match self.entities.get(&path.key) {
             Some(Entity::Queue(queue)) => queue.messages(path.sub_queue),
-            None => Vec::new(),
+            Some(Entity::Topic(_)) | None => Vec::new(),
         }
     }
 
     /// How full the entity at this path is.
     #[must_use]
     pub fn counts(&self, path: &EntityPath) -> Option<Counts> {
-        let Entity::Queue(queue) = self.entities.get(&path.key)?;
+        let queue = self.entities.get(&path.key)?.queue()?;
         let (ready, total, bytes) = queue.counts(path.sub_queue);
         let scheduled = if path.sub_queue == SubQueue::Main { queue.scheduled_count() } else { 0 };
         Some(Counts { ready, total, scheduled, bytes })
@@ -350,16 +480,25 @@ impl Broker {
                     queue.restore_counters(next_sequence, next_ticket);
                 }
             }
+            Change::Topic { key, options, next_sequence } => {
+                if let Some(options) = options {
+                    let topic = Topic::new(Arc::clone(&key), *options);
+                    self.entities.insert(Arc::clone(&key), Entity::Topic(Box::new(topic)));
+                }
+                if let Some(Entity::Topic(topic)) = self.entities.get_mut(&key) {
+                    topic.restore_counter(next_sequence);
+                }
+            }
             Change::Message { key, place, number, entry } => {
                 if let Some(Entity::Queue(queue)) = self.entities.get_mut(&key) {
                     queue.restore_message(place, number, entry);
                 }
             }
-            Change::Remembered { key, message_id, until } => {
-                if let Some(Entity::Queue(queue)) = self.entities.get_mut(&key) {
-                    queue.restore_history(message_id, until);
-                }
-            }
+            Change::Remembered { key, message_id, until } => match self.entities.get_mut(&key) {
+                Some(Entity::Queue(queue)) => queue.restore_history(message_id, until),
+                Some(Entity::Topic(topic)) => topic.restore_history(message_id, until),
+                None => {}
+            },
             // A store keeps the outcome of these, not the rows themselves.
             Change::QueueRemoved { .. }
             | Change::Standing { .. }
@@ -370,7 +509,7 @@ impl Broker {
 
     fn queue(&mut self, path: &EntityPath) -> Result<(&mut Queue, &mut Outbox), BrokerError> {
         let Self { entities, out, .. } = self;
-        let Entity::Queue(queue) = entities.get_mut(&path.key).ok_or(BrokerError::NotFound)?;
+        let queue = entities.get_mut(&path.key).and_then(Entity::queue_mut).ok_or(BrokerError::NotFound)?;
         Ok((queue, out))
     }
 }

@@ -43,11 +43,11 @@ impl EntityPath {
 #[must_use]
 pub fn is_valid_name(name: &str) -> bool {
     let segment_ok = |segment: &str| {
-        let edge_ok = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
-        edge_ok(segment.chars().next())
-            && segment.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        !segment.is_empty() && segment.chars().all(plain)
     };
-    name.len() <= 260 && name.split('/').all(segment_ok)
+    let edge_ok = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+    name.len() <= 260 && edge_ok(name.chars().next()) && name.split('/').all(segment_ok)
 }
 
 #[cfg(test)]
@@ -64,10 +64,10 @@ mod tests {
 
     #[test]
     fn names_are_segments_of_plain_characters() {
-        for good in ["q", "ut/queue", "orders.poison", "a-b_c", "sms.2"] {
+        for good in ["q", "ut/queue", "orders.poison", "a-b_c", "sms.2", "txt/.-_123"] {
             assert!(is_valid_name(good), "{good}");
         }
-        for bad in ["", "/q", "q/", "a b", "q?x", "$q", "ü"] {
+        for bad in ["", "/q", "q/", "a b", ".q", "q//r", "q?x", "$q", "ü"] {
             assert!(!is_valid_name(bad), "{bad}");
         }
     }

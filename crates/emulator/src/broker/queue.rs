@@ -118,8 +118,21 @@ impl Queue {
         if message.broker.partition_key.is_none() {
             message.broker.partition_key.clone_from(&message.broker.session_id);
         }
-        message.broker.time_to_live = shorter(message.broker.time_to_live, self.options.default_time_to_live);
-        let message = Arc::new(message);
+        self.place(Arc::new(message), now, out);
+    }
+
+    /// Takes the copy that a topic made for this subscription.
+    pub(super) fn deliver(&mut self, message: Arc<Message>, now: UnixMillis, out: &mut Outbox) {
+        self.advance(now, out);
+        self.place(message, now, out);
+        self.write_counters(out);
+    }
+
+    fn place(&mut self, mut message: Arc<Message>, now: UnixMillis, out: &mut Outbox) {
+        let time_to_live = shorter(message.broker.time_to_live, self.options.default_time_to_live);
+        if time_to_live != message.broker.time_to_live {
+            Arc::make_mut(&mut message).broker.time_to_live = time_to_live;
+        }
         match message.broker.scheduled_enqueue_time {
             Some(due) if due > now => self.schedule(message, due, out),
             _ => self.enqueue(message, now, out),
@@ -167,7 +180,8 @@ impl Queue {
         } else {
             Entry { deliveries, ..self.take_away(sub_queue, number, out)? }
         };
-        Some(Delivery { sequence_number: number, enqueued_sequence_number: 0, entry })
+        let enqueued_sequence_number = entry.message.enqueued_sequence_number;
+        Some(Delivery { sequence_number: number, enqueued_sequence_number, entry })
     }
 
     /// Undoes a delivery whose receiver was gone before it could be answered.
@@ -479,7 +493,7 @@ fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
 }
 
 /// The rules that a message must keep to be accepted at all.
-fn check(message: &Message) -> Result<(), BrokerError> {
+pub(super) fn check(message: &Message) -> Result<(), BrokerError> {
     const LONGEST_ID: usize = 128;
     let broker = &message.broker;
     let long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.chars().count() > LONGEST_ID);

@@ -8,6 +8,7 @@ use super::*;
 use crate::ids::CountingIds;
 
 mod model;
+mod topics;
 
 const START: UnixMillis = UnixMillis(1_795_132_800_000);
 

@@ -13,7 +13,12 @@ use crate::time::UnixMillis;
 use crate::{blob, broker};
 
 /// The layout's version, kept in `user_version`.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
+
+/// What layout 2 has beyond layout 1.
+const TOPICS: &str = "
+CREATE TABLE topics (key TEXT PRIMARY KEY, options TEXT NOT NULL, next_sequence INTEGER NOT NULL) WITHOUT ROWID;
+";
 
 const TABLES: &str = "
 CREATE TABLE queues (
@@ -35,7 +40,7 @@ CREATE UNIQUE INDEX blobs_by_name ON blobs (container, name);
 CREATE TABLE clocks (id INTEGER PRIMARY KEY CHECK (id = 1), broker INTEGER NOT NULL, storage INTEGER NOT NULL);
 ";
 
-const BROKER_RESET: &str = "DELETE FROM queues; DELETE FROM messages; DELETE FROM history;";
+const BROKER_RESET: &str = "DELETE FROM queues; DELETE FROM topics; DELETE FROM messages; DELETE FROM history;";
 const BLOB_RESET: &str = "DELETE FROM containers; DELETE FROM blobs;";
 
 /// An open database.
@@ -53,8 +58,11 @@ impl Database {
         let layout: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         match layout {
             LAYOUT => {}
+            1 => {
+                connection.execute_batch(&format!("BEGIN;{TOPICS}PRAGMA user_version = {LAYOUT};COMMIT;"))?;
+            }
             0 => {
-                connection.execute_batch(&format!("BEGIN;{TABLES}PRAGMA user_version = {LAYOUT};COMMIT;"))?;
+                connection.execute_batch(&format!("BEGIN;{TABLES}{TOPICS}PRAGMA user_version = {LAYOUT};COMMIT;"))?;
             }
             other => return Err(StoreError::Version(other)),
         }
@@ -103,6 +111,15 @@ impl Database {
                 options: Some(Box::new(serde_json::from_str(&row.get::<_, String>(1)?)?)),
                 next_sequence: number(row.get(2)?),
                 next_ticket: number(row.get(3)?),
+            });
+        }
+        let mut topics = self.connection.prepare("SELECT key, options, next_sequence FROM topics")?;
+        let mut rows = topics.query([])?;
+        while let Some(row) = rows.next()? {
+            kept.push(broker::Change::Topic {
+                key: row.get::<_, String>(0)?.into(),
+                options: Some(Box::new(serde_json::from_str(&row.get::<_, String>(1)?)?)),
+                next_sequence: number(row.get(2)?),
             });
         }
         let mut messages = self.connection.prepare(
@@ -181,7 +198,16 @@ fn write_broker(to: &Transaction<'_>, change: &broker::Change) -> Result<(), Sto
             to.prepare_cached("UPDATE queues SET next_sequence = ?2, next_ticket = ?3 WHERE key = ?1")?
                 .execute(params![key, signed(*next_sequence), signed(*next_ticket)])?;
         }
+        Change::Topic { key, options: Some(options), next_sequence } => {
+            to.prepare_cached("INSERT OR REPLACE INTO topics (key, options, next_sequence) VALUES (?1, ?2, ?3)")?
+                .execute(params![key, serde_json::to_string(options)?, signed(*next_sequence)])?;
+        }
+        Change::Topic { key, options: None, next_sequence } => {
+            to.prepare_cached("UPDATE topics SET next_sequence = ?2 WHERE key = ?1")?
+                .execute(params![key, signed(*next_sequence)])?;
+        }
         Change::QueueRemoved { key } => {
+            to.execute("DELETE FROM topics WHERE key = ?1", params![key])?;
             to.execute("DELETE FROM messages WHERE queue = ?1", params![key])?;
             to.execute("DELETE FROM history WHERE queue = ?1", params![key])?;
             to.execute("DELETE FROM queues WHERE key = ?1", params![key])?;

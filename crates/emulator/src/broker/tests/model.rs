@@ -183,7 +183,10 @@ impl Rows {
             Change::MessageRemoved { place, number, .. } => {
                 assert!(self.messages.remove(&(code(place), number)).is_some());
             }
-            Change::QueueRemoved { .. } | Change::Remembered { .. } | Change::Forgotten { .. } => {}
+            Change::Topic { .. }
+            | Change::QueueRemoved { .. }
+            | Change::Remembered { .. }
+            | Change::Forgotten { .. } => {}
         }
     }
 

@@ -5,6 +5,7 @@
 //! `Transfer-Encoding: chunked` even when the body is empty.
 
 mod batch;
+mod management;
 mod properties;
 mod refusal;
 mod route;
@@ -22,6 +23,7 @@ use super::{Answer, BodyError, Hangup, Payload, query_pairs, read_body};
 use crate::auth::service_bus::{Claim, Rules};
 use crate::broker::{BrokerProperties, Delivery, Message, ReceiveMode};
 use crate::calls::Calls;
+use crate::emulator::Tier;
 use crate::faults::{Faults, Moment, Service, Strike};
 use crate::namespace::Namespace;
 use crate::time::UnixMillis;
@@ -48,6 +50,7 @@ pub(crate) struct ServiceBus {
     pub(crate) rules: Rules,
     pub(crate) faults: Arc<Faults>,
     pub(crate) calls: Arc<Calls>,
+    pub(crate) tier: Tier,
 }
 
 /// Why there is no success to answer with.
@@ -82,7 +85,17 @@ impl ServiceBus {
         let (head, body) = request.into_parts();
         let route = match route(&head.method, head.uri.path()) {
             Ok(route) => route,
-            Err(none) => return Err(self.no_route(&head, none)),
+            Err(NoRoute::NotData) => {
+                let body = read_body(body, LARGEST_BODY).await.unwrap_or_default();
+                return self.management(&head, host, &body).await;
+            }
+            Err(NoRoute::Method) => {
+                return Err(Refusal::new(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "40500: The specified HTTP verb is not valid here.",
+                )
+                .into());
+            }
         };
         let body = read_body(body, LARGEST_BODY).await;
         if let Err(refusal) = self.authorize(&head, route.operation.claim()) {
@@ -219,19 +232,22 @@ impl ServiceBus {
         response
     }
 
-    /// Management is not served over this port; who asks for it without the right learns only that.
-    fn no_route(&self, head: &http::request::Parts, none: NoRoute) -> Failure {
-        match (none, self.authorize(head, Claim::Manage)) {
-            (NoRoute::Method, _) => {
-                Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "40500: The specified HTTP verb is not valid here.").into()
-            }
-            (NoRoute::NotData, Err(refusal)) => refusal.into(),
-            (NoRoute::NotData, Ok(())) => Refusal::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "50100: Entities are managed through the emulator's admin port.",
-            )
-            .into(),
+    /// Needs the right to manage; faults and counts know it as `manage`.
+    async fn management(
+        &self,
+        head: &http::request::Parts,
+        host: &str,
+        body: &[u8],
+    ) -> Result<Response<Payload>, Failure> {
+        if let Err(refusal) = self.authorize(head, Claim::Manage) {
+            self.calls.count(Service::ServiceBus, "refused");
+            return Err(refusal.into());
         }
+        self.calls.count(Service::ServiceBus, "manage");
+        let strike = self.faults.strike(Service::ServiceBus, "manage", head.uri.path().trim_matches('/'), Moment::Any);
+        before(&strike).await?;
+        let response = self.manage(head, host, body).await.map_err(|_| Refusal::injected(500))?;
+        if strike.drop_after { Err(Failure::Hangup) } else { Ok(response) }
     }
 
     fn authorize(&self, head: &http::request::Parts, claim: Claim) -> Result<(), Refusal> {
@@ -299,6 +315,7 @@ fn single(headers: &HeaderMap, body: Bytes) -> Result<Message, Refusal> {
         content_type: content_type.filter(|text| !text.is_empty()).map(std::borrow::Cow::into_owned),
         broker,
         properties: properties::custom_from_headers(headers),
+        enqueued_sequence_number: 0,
     })
 }
 
