@@ -17,7 +17,7 @@ mod settling;
 use std::time::Duration;
 
 use super::command::{Command, Context, Held, Next, Reply, give_up};
-use super::copies::{self, Copy, Poison};
+use super::copies::{Copy, Poison};
 use super::writing::{Resolved, Write};
 use super::{Outcome, Tag, Work};
 use crate::config::QueueConfig;
@@ -76,7 +76,9 @@ enum After {
     Go,
     Leave,
     Complete(Outcome),
-    Copy(Box<Copy>, AfterCopy),
+    /// The record is parked: the poison copy.
+    Poison,
+    Copy(Box<Copy>, Outcome),
 }
 
 /// What follows when a copy got its 201.
@@ -150,10 +152,8 @@ impl Handling {
     /// Whether it is on its way to a claim: neither waiting, nor claimed, nor past that.
     #[must_use]
     pub const fn is_claiming(&self) -> bool {
-        matches!(
-            self.stage,
-            Stage::New | Stage::RenewingFirst(_) | Stage::Creating(_) | Stage::Looking | Stage::TakingOver(_)
-        ) && self.looks == 0
+        matches!(self.stage, Stage::RenewingFirst(_) | Stage::Creating(_) | Stage::Looking | Stage::TakingOver(_))
+            && self.looks == 0
     }
 
     /// What the processor is given, while a claim is held.
@@ -309,30 +309,16 @@ impl Handling {
                 Next::Do(Command::Write { etag: seen.etag.clone(), record: next })
             }
             Finding::NotDue { wait } => {
-                let copy = copies::delayed(
-                    &self.delivery,
-                    &self.id,
-                    seen.record.epoch,
-                    wait,
-                    context.queue,
-                    &context.names.fresh(),
-                );
+                let copy = self.delayed_copy(seen.record.epoch, wait, context);
                 self.send(copy, AfterCopy::Complete(Outcome::Deferred))
             }
-            Finding::ParkedWithoutCopy => self.send_to_poison(&seen.record, &seen.etag, context),
+            Finding::ParkedWithoutCopy => self.send_to_poison(seen.record.clone(), seen.etag.clone(), context),
             Finding::PayloadMismatch => {
                 let poison = Poison {
                     reason: PAYLOAD_MISMATCH,
                     description: "another payload under the id of an earlier message",
                 };
-                let copy = copies::poison(
-                    &self.delivery,
-                    &self.id,
-                    seen.record.epoch,
-                    &poison,
-                    context.queue,
-                    &context.names.fresh(),
-                );
+                let copy = self.poison_copy(seen.record.epoch, &poison, context);
                 self.send(copy, AfterCopy::Complete(Outcome::Mismatched))
             }
         }
@@ -352,8 +338,7 @@ impl Handling {
             return self.over(outcome);
         }
         // It stands for no epoch: a back-off that the holder sets meanwhile must not look as if this copy had kept it.
-        let copy =
-            copies::delayed(&self.delivery, &self.id, NO_EPOCH, remaining, context.queue, &context.names.fresh());
+        let copy = self.delayed_copy(NO_EPOCH, remaining, context);
         self.send(copy, AfterCopy::Complete(outcome))
     }
 

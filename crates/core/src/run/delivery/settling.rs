@@ -68,15 +68,8 @@ impl Handling {
 
     fn hand_on(&mut self, held: &Held, took: Duration, context: &mut Context<'_>) -> Next {
         let record = held.record.release(Release::Deadline, took, context.author());
-        let copy = copies::delayed(
-            &self.delivery,
-            &self.id,
-            record.epoch,
-            Duration::ZERO,
-            context.queue,
-            &context.names.fresh(),
-        );
-        let after = After::Copy(Box::new(copy), AfterCopy::Complete(Outcome::Released));
+        let copy = self.delayed_copy(record.epoch, Duration::ZERO, context);
+        let after = After::Copy(Box::new(copy), Outcome::Released);
         self.write(Write::new(record, Some(held.etag.clone()), context.now), after)
     }
 
@@ -97,9 +90,8 @@ impl Handling {
             .map(|after| after.min(LONGEST_RETRY))
             .unwrap_or_else(|| full_jitter(failures, context.queue.retry_base, context.queue.retry_cap, draw));
         let record = held.record.release(Release::Failure { reason, not_before }, took, context.author());
-        let copy =
-            copies::delayed(&self.delivery, &self.id, record.epoch, not_before, context.queue, &context.names.fresh());
-        let after = After::Copy(Box::new(copy), AfterCopy::Complete(Outcome::Retried));
+        let copy = self.delayed_copy(record.epoch, not_before, context);
+        let after = After::Copy(Box::new(copy), Outcome::Retried);
         self.write(Write::new(record, Some(held.etag.clone()), context.now), after)
     }
 
@@ -117,22 +109,23 @@ impl Handling {
         context: &mut Context<'_>,
     ) -> Next {
         let parked = record.park(format!("{code}: {reason}"), context.author());
-        let copy = self.poison_copy(&parked, context);
-        // The ETag of the parked record is known once the write has landed: `landed` fills it in.
-        let after = After::Copy(Box::new(copy), AfterCopy::MarkCopied(Box::new(parked.clone()), etag.clone()));
-        self.write(Write::new(parked, Some(etag.clone()), context.now), after)
+        self.write(Write::new(parked, Some(etag.clone()), context.now), After::Poison)
     }
 
-    pub(super) fn send_to_poison(&mut self, parked: &Record, etag: &ETag, context: &mut Context<'_>) -> Next {
-        let copy = self.poison_copy(parked, context);
-        self.send(copy, AfterCopy::MarkCopied(Box::new(parked.clone()), etag.clone()))
-    }
-
-    fn poison_copy(&self, parked: &Record, context: &mut Context<'_>) -> Copy {
+    /// The poison copy of a record that is parked; then the mark that it is made.
+    pub(super) fn send_to_poison(&mut self, parked: Record, etag: ETag, context: &mut Context<'_>) -> Next {
         let result = parked.result.as_deref().unwrap_or_default();
         let (reason, description) = result.split_once(": ").unwrap_or((REJECTED, result));
-        let poison = Poison { reason, description };
-        copies::poison(&self.delivery, &self.id, parked.epoch, &poison, context.queue, &context.names.fresh())
+        let copy = self.poison_copy(parked.epoch, &Poison { reason, description }, context);
+        self.send(copy, AfterCopy::MarkCopied(Box::new(parked), etag))
+    }
+
+    pub(super) fn delayed_copy(&self, epoch: u64, delay: Duration, context: &mut Context<'_>) -> Copy {
+        copies::delayed(&self.delivery, &self.id, epoch, delay, context.queue, &context.names.fresh())
+    }
+
+    pub(super) fn poison_copy(&self, epoch: u64, why: &Poison<'_>, context: &mut Context<'_>) -> Copy {
+        copies::poison(&self.delivery, &self.id, epoch, why, context.queue, &context.names.fresh())
     }
 
     pub(super) fn write(&mut self, write: Write, after: After) -> Next {
@@ -166,10 +159,8 @@ impl Handling {
         match after {
             After::Complete(outcome) => self.complete(outcome),
             After::Leave => self.over(Outcome::Lost),
-            After::Copy(copy, AfterCopy::MarkCopied(record, _)) => {
-                self.send(*copy, AfterCopy::MarkCopied(record, etag))
-            }
-            After::Copy(copy, then) => self.send(*copy, then),
+            After::Poison => self.send_to_poison(write.into_parts().0, etag, context),
+            After::Copy(copy, outcome) => self.send(*copy, AfterCopy::Complete(outcome)),
             After::Go => {
                 let was_ambiguous = write.is_ambiguous();
                 let (record, since) = write.into_parts();

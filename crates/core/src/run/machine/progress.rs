@@ -158,12 +158,13 @@ impl Run {
         if !self.may_poll(now) {
             return;
         }
-        let bytes: usize = self.slots.values().map(|slot| slot.handling.delivery().body.len()).sum();
-        if bytes >= MOST_BYTES {
+        let room = self.batch.saturating_mul(2).saturating_sub(self.slots.len());
+        let wanted = self.window.min(room);
+        let bytes = || self.slots.values().map(|slot| slot.handling.delivery().body.len()).sum::<usize>();
+        if self.polls >= wanted || bytes() >= MOST_BYTES {
             return;
         }
-        let room = self.batch.saturating_mul(2).saturating_sub(self.slots.len());
-        while self.polls < self.window.min(room) {
+        while self.polls < wanted {
             self.polls += 1;
             effects.push(Effect::Poll { timeout_seconds: self.poll_seconds(now) });
         }
