@@ -208,7 +208,7 @@ fn custom_text(value: &PropertyValue) -> String {
     }
 }
 
-/// Text as a JSON string that is safe in a header: everything beyond printable ASCII as `\uXXXX`.
+/// Text as a JSON string that is safe in a header: everything beyond printable ASCII as `\u` and four hex digits.
 fn json_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
