@@ -89,7 +89,7 @@ pub fn payload_hash(content_type: Option<&str>, body: &[u8]) -> String {
 /// A source of names that no other run uses: 128 random bits drawn once, and a counter.
 ///
 /// Keeps the core free of randomness: the draw happens outside, and the same draw gives the same names again.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Names {
     run: String,
     next: u64,

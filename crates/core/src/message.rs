@@ -4,6 +4,7 @@
 //! carry the same kind of [`Properties`]. The REST dialect (`oncebus-azure`) translates; nothing here knows
 //! of headers or JSON.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -60,6 +61,19 @@ impl PropertyValue {
     }
 }
 
+impl Hash for PropertyValue {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Self::Text(text) => text.hash(state),
+            Self::Integer(number) => number.hash(state),
+            // The two zeros are equal, so they must hash alike: adding zero makes one of them.
+            Self::Double(number) => (number + 0.0).to_bits().hash(state),
+            Self::Bool(truth) => truth.hash(state),
+        }
+    }
+}
+
 impl std::fmt::Display for PropertyValue {
     /// Text as it is, everything else as its JSON.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -86,7 +100,7 @@ impl From<String> for PropertyValue {
 
 /// Application properties in the order they were set. Names are unique without regard to case, as REST
 /// carries them in HTTP headers.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Hash)]
 pub struct Properties(Vec<(String, PropertyValue)>);
 
 impl Properties {
@@ -153,7 +167,7 @@ impl<N: Into<String>, V: Into<PropertyValue>> FromIterator<(N, V)> for Propertie
 }
 
 /// A message to be sent.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Hash)]
 pub struct Outgoing {
     /// `MessageId`, at most 128 characters; the broker makes one up where it is absent.
     pub message_id: Option<String>,
@@ -180,7 +194,7 @@ pub struct Outgoing {
 }
 
 /// A message received under a peek-lock.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Delivery {
     /// Where the lock is settled.
     pub lock: LockRef,

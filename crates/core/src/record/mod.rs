@@ -74,7 +74,7 @@ impl State {
 }
 
 /// One record, as read or to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Record {
     /// Where it stands.
     pub state: State,
@@ -264,7 +264,7 @@ impl ETag {
 }
 
 /// A record as a look found it, with the storage server's times out of the same answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Seen {
     /// The record.
     pub record: Record,

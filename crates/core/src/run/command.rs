@@ -12,7 +12,7 @@ use crate::record::{Author, ETag, Record, Seen};
 use crate::time::Instant;
 
 /// What a delivery asks the outside to do.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub enum Command {
     /// Create the record under `If-None-Match: *`.
     Create(Record),
@@ -82,7 +82,7 @@ impl Command {
 }
 
 /// What came of a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reply {
     /// The record was created, or written.
     Stored(ETag),
@@ -147,7 +147,7 @@ impl Context<'_> {
 }
 
 /// A claim in our hands.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Held {
     /// The record as we wrote it last.
     pub record: Record,

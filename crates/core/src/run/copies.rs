@@ -12,7 +12,7 @@ use crate::id::Mark;
 use crate::message::{Delivery, Outgoing, PropertyValue, property};
 
 /// A copy to be sent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Copy {
     /// The queue it goes to.
     pub queue: String,

@@ -47,10 +47,10 @@ const DEATHS_BEFORE_ALONE: u32 = 2;
 const MAX_VANISHED: u8 = 2;
 
 /// Whether a claim begins with a look at the record.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Hash)]
 struct LookFirst(bool);
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 enum Stage {
     New,
     /// Renews the broker's lock before it claims; then looks first, or not.
@@ -71,7 +71,7 @@ enum Stage {
 }
 
 /// What follows when a write of a held record has landed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 enum After {
     Go,
     Leave,
@@ -82,14 +82,14 @@ enum After {
 }
 
 /// What follows when a copy got its 201.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 enum AfterCopy {
     Complete(Outcome),
     MarkCopied(Box<Record>, ETag),
 }
 
 /// The handling of one delivery.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Handling {
     delivery: Delivery,
     id: String,

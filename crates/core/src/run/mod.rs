@@ -176,7 +176,7 @@ pub enum Step {
 }
 
 /// How the handling of a delivery ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Processed, recorded as done, completed.
     Done,

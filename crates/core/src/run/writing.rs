@@ -22,7 +22,7 @@ use crate::time::Instant;
 const MAX_TRIES: u8 = 3;
 
 /// One write and what is known of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub(super) struct Write {
     record: Record,
     /// The version written over; `None` for a create.
