@@ -14,10 +14,11 @@ use crate::broker::{
     Broker, BrokerError, Counts, EntityPath, MessageState, PropertyValue, QueueOptions, Standing, is_valid_name,
 };
 use crate::calls::Calls;
-use crate::faults::{Fault, Faults};
+use crate::clocks::Clocks;
+use crate::faults::{Fault, Faults, Service};
 use crate::ids::RandomIds;
 use crate::namespace::Namespace;
-use crate::store::{Journal, Row};
+use crate::store::Journal;
 use crate::time::UnixMillis;
 
 /// Looks into a running emulator, moves its clocks and makes it fail. Clones are the same handle.
@@ -30,6 +31,7 @@ pub struct Admin {
 pub(crate) struct Inner {
     pub(crate) namespace: Arc<Namespace>,
     pub(crate) account: Arc<Account>,
+    pub(crate) clocks: Clocks,
     pub(crate) faults: Arc<Faults>,
     pub(crate) calls: Arc<Calls>,
     pub(crate) journal: Arc<Journal>,
@@ -124,22 +126,32 @@ pub enum AdminError {
 impl Admin {
     /// Moves both services' clocks forward. Locks end, schedules fall due and long polls end at once.
     pub fn advance_clock(&self, by: Duration) {
-        self.advance_service_bus_clock(by);
-        self.advance_storage_clock(by);
+        self.inner.clocks.advance(None, by);
+        self.let_time_act();
     }
 
     /// Moves the broker's clock alone.
     pub fn advance_service_bus_clock(&self, by: Duration) {
-        self.inner.namespace.clock().advance(by);
-        // Whoever looks next shall see what has fallen due.
-        self.inner.namespace.look(|_| ());
-        self.keep_offsets();
+        self.inner.clocks.advance(Some(Service::ServiceBus), by);
+        self.let_time_act();
     }
 
     /// Moves the storage's clock alone.
     pub fn advance_storage_clock(&self, by: Duration) {
-        self.inner.account.clock().advance(by);
-        self.keep_offsets();
+        self.inner.clocks.advance(Some(Service::Blob), by);
+    }
+
+    /// Moves one service's clock by so many milliseconds; back when negative. A clock that goes back only
+    /// delays: locks, schedules and times to live end that much later, nothing that has happened is undone,
+    /// and no long poll lasts longer. Dates that answers show go back with it.
+    pub fn shift_clock(&self, service: Service, millis: i64) {
+        self.inner.clocks.shift(Some(service), millis);
+        self.let_time_act();
+    }
+
+    /// Whoever looks next shall see what has fallen due.
+    fn let_time_act(&self) {
+        self.inner.namespace.look(|_| ());
     }
 
     /// Adds a fault; those that were added earlier are asked first.
@@ -257,15 +269,6 @@ impl Admin {
             entities,
             containers,
             calls: self.calls(),
-        }
-    }
-
-    fn keep_offsets(&self) {
-        let inner = &self.inner;
-        if inner.journal.is_durable() {
-            let broker = inner.namespace.clock().offset_millis();
-            let storage = inner.account.clock().offset_millis();
-            let _ticket = inner.journal.append(vec![Row::ClockOffsets { broker, storage }]);
         }
     }
 }

@@ -7,6 +7,9 @@ use tokio::sync::watch;
 
 use crate::time::UnixMillis;
 
+/// tokio's timers reach a few years ahead; a longer sleep looks again after a day.
+const LONGEST_NAP: Duration = Duration::from_secs(86_400);
+
 /// Real time plus an offset. Clones share the offset.
 ///
 /// Between moves it runs evenly: it reads the system's clock once and then counts monotonic time, so
@@ -38,21 +41,51 @@ impl Clock {
     /// The time it is.
     #[must_use]
     pub fn now(&self) -> UnixMillis {
-        let offset = *self.offset_millis.borrow();
+        self.now_at(*self.offset_millis.borrow())
+    }
+
+    fn now_at(&self, offset_millis: i64) -> UnixMillis {
         let elapsed = self.origin.after(self.started.elapsed());
-        UnixMillis(elapsed.0.saturating_add(offset))
+        UnixMillis(elapsed.0.saturating_add(offset_millis))
     }
 
     /// Moves the clock forward; whoever sleeps by it looks again.
     pub fn advance(&self, by: Duration) {
-        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.offset_millis.send_modify(|offset| *offset = offset.saturating_add(by));
+        self.shift(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    /// Moves the clock by so many milliseconds, back when negative; whoever sleeps by it looks again.
+    pub fn shift(&self, millis: i64) {
+        self.offset_millis.send_modify(|offset| *offset = offset.saturating_add(millis));
     }
 
     /// How far it is ahead of real time, in milliseconds.
     #[must_use]
     pub fn offset_millis(&self) -> i64 {
         *self.offset_millis.borrow()
+    }
+
+    /// Returns when somebody who began to wait now has waited this long. A move forward counts as waiting;
+    /// a move back makes nobody wait longer.
+    pub async fn elapse(&self, patience: Duration) {
+        let mut moved = self.offset_millis.subscribe();
+        let mut offset = *moved.borrow_and_update();
+        let mut deadline = self.now_at(offset).after(patience);
+        loop {
+            let left = deadline.since(self.now_at(offset));
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(left.min(LONGEST_NAP)) => {}
+                _ = moved.changed() => {
+                    let after = *moved.borrow_and_update();
+                    let back = after.saturating_sub(offset).min(0);
+                    deadline = UnixMillis(deadline.0.saturating_add(back));
+                    offset = after;
+                }
+            }
+        }
     }
 
     /// Returns when it is `deadline`, whether time passed or the clock was moved.
@@ -63,12 +96,28 @@ impl Clock {
             if left.is_zero() {
                 return;
             }
-            // tokio's timers reach a few years ahead; a longer sleep looks again after a day.
-            let nap = left.min(Duration::from_secs(86_400));
             tokio::select! {
-                () = tokio::time::sleep(nap) => {}
+                () = tokio::time::sleep(left.min(LONGEST_NAP)) => {}
                 _ = moved.changed() => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_move_forward_ends_a_wait_and_a_move_back_does_not_prolong_it() {
+        let clock = Clock::real();
+        let wait = clock.elapse(Duration::from_secs(600));
+        let moves = async {
+            clock.shift(-3_600_000);
+            tokio::task::yield_now().await;
+            clock.shift(600_000);
+        };
+        let both = async { tokio::join!(wait, moves) };
+        tokio::time::timeout(Duration::from_secs(10), both).await.expect("the wait is over");
     }
 }

@@ -16,6 +16,7 @@ use crate::blob::{BlobStore, Metadata, is_container_name};
 use crate::broker::{Broker, EntityPath, QueueOptions, is_valid_name};
 use crate::calls::Calls;
 use crate::clock::Clock;
+use crate::clocks::Clocks;
 use crate::faults::Faults;
 use crate::http::admin::AdminService;
 use crate::http::blob::BlobService;
@@ -155,7 +156,8 @@ impl Emulator {
             let _ = account.commit(|store, now| store.create_container(container, Metadata::new(), now)).await;
         }
 
-        let (faults, calls) = (Arc::new(Faults::default()), Arc::new(Calls::default()));
+        let clocks = Clocks::new(namespace.clock().clone(), account.clock().clone(), Arc::clone(&journal));
+        let (faults, calls) = (Arc::new(Faults::new(clocks.clone())), Arc::new(Calls::default()));
         let entities = options.entity_access_rules;
         let entities = entities.into_iter().map(|(name, rules)| (name.to_lowercase(), rules)).collect();
         let root = options.access_rules.first().cloned();
@@ -176,6 +178,7 @@ impl Emulator {
             inner: Arc::new(Inner {
                 namespace: Arc::clone(&namespace),
                 account,
+                clocks,
                 faults,
                 calls,
                 journal,
@@ -244,8 +247,8 @@ impl Emulator {
         let Self { admin, .. } = self;
         // Nobody else holds the journal now, unless a test kept its handle; then it closes with that.
         if let Some(inner) = Arc::into_inner(admin.inner) {
-            let Inner { namespace, account, journal, .. } = inner;
-            drop((namespace, account));
+            let Inner { namespace, account, clocks, faults, journal, .. } = inner;
+            drop((namespace, account, clocks, faults));
             if let Some(journal) = Arc::into_inner(journal) {
                 let _ = tokio::task::spawn_blocking(move || journal.close()).await;
             }

@@ -108,7 +108,8 @@ impl Namespace {
         mode: ReceiveMode,
         patience: Duration,
     ) -> Result<Option<Lent>, OperationError> {
-        let deadline = self.clock.now().after(patience);
+        let mut is_over = patience.is_zero();
+        let mut patience = std::pin::pin!(self.clock.elapse(patience));
         let door = self.door(path);
         let mut closing = self.closing.clone();
         loop {
@@ -121,12 +122,14 @@ impl Namespace {
                 ticket.written().await?;
                 return Ok(Some(lent));
             }
-            if self.clock.now() >= deadline || *closing.borrow() {
+            if is_over || *closing.borrow() {
                 return Ok(None);
             }
             tokio::select! {
+                // First, so that a receiver to whom others are always ahead comes to an end too.
+                biased;
+                () = &mut patience => is_over = true,
                 () = arrival => {}
-                () = self.clock.sleep_until(deadline) => {}
                 _ = closing.changed() => {}
             }
         }

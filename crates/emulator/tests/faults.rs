@@ -82,11 +82,103 @@ async fn a_lock_can_be_lost_when_it_is_taken_and_when_it_is_needed() {
 }
 
 #[tokio::test]
+async fn a_message_can_be_delivered_to_two_receivers_at_once() {
+    let (emulator, bus) = start().await;
+    let admin = emulator.admin();
+    bus.send("q", "m").await;
+    admin.add_fault(Fault { duplicate: true, ..Fault::default() }.times(1));
+    let first = bus.peek_lock("q", 0).await.unwrap();
+    let second = bus.peek_lock("q", 0).await.unwrap();
+    for part in ["MessageId", "SequenceNumber", "DeliveryCount", "EnqueuedTimeUtc"] {
+        assert_eq!(first.broker[part], second.broker[part], "{part}");
+    }
+    assert_ne!(first.broker["LockToken"], second.broker["LockToken"]);
+    assert_eq!((first.body.as_str(), second.body.as_str()), ("m", "m"));
+    assert!(bus.peek_lock("q", 0).await.is_none());
+    // The broker knows the second lock only.
+    assert_eq!((bus.renew(&first.location).await, bus.complete(&first.location).await), (404, 404));
+    assert_eq!(bus.complete(&second.location).await, 200);
+
+    bus.send("q", "n").await;
+    admin.add_fault(Fault { duplicate: true, ..Fault::on(Service::ServiceBus, "receive-and-delete") }.times(1));
+    for expected in [200, 200, 204] {
+        let receive = bus.request(reqwest::Method::DELETE, "q/messages/head?timeout=0").send().await.unwrap();
+        assert_eq!(receive.status(), expected);
+    }
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_call_can_find_that_the_clock_has_jumped() {
+    let (emulator, bus) = start().await;
+    let admin = emulator.admin();
+    bus.send("q", "m").await;
+    let locked = bus.peek_lock("q", 0).await.unwrap();
+    admin.add_fault(Fault { move_clock_ms: 61_000, ..Fault::on(Service::ServiceBus, "complete") }.times(1));
+    assert_eq!(bus.complete(&locked.location).await, 404);
+    assert_eq!(bus.peek_lock("q", 0).await.unwrap().broker["DeliveryCount"], 2);
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_delays_and_nothing_else() {
+    let (emulator, bus) = start().await;
+    let admin = emulator.admin();
+    bus.send("q", "m").await;
+    let locked = bus.peek_lock("q", 0).await.unwrap();
+    let poll = tokio::spawn({
+        let bus = bus.clone();
+        async move { bus.try_peek_lock("q", 30).await.unwrap().status() }
+    });
+    let call = Fault { move_clock_ms: -3_600_000, ..Fault::on(Service::ServiceBus, "renew") };
+    admin.add_fault(call.times(1));
+    let before = admin.state();
+    assert_eq!(bus.renew(&locked.location).await, 200);
+    let after = admin.state();
+    assert!(after.service_bus_now < before.service_bus_now && after.blob_now >= before.blob_now);
+    // An hour forward again: the lock that was renewed an hour ago has ended.
+    admin.advance_service_bus_clock(Duration::from_secs(3_661));
+    assert_eq!(bus.complete(&locked.location).await, 404);
+    let status = tokio::time::timeout(Duration::from_secs(10), poll).await.expect("the poll ends").unwrap();
+    assert!(status == 201 || status == 204, "{status}");
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_fault_of_a_probability_strikes_the_same_calls_of_every_run_with_its_seed() {
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let (emulator, bus) = start().await;
+        let fault = Fault { status: Some(500), probability: Some(0.4), seed: 11, ..Fault::default() };
+        emulator.admin().add_fault(fault);
+        let mut statuses = Vec::new();
+        for _ in 0..40 {
+            statuses.push(bus.send("q", "m").await);
+        }
+        runs.push(statuses);
+        emulator.shutdown().await;
+    }
+    assert_eq!(runs[0], runs[1]);
+    assert!(runs[0].contains(&500) && runs[0].contains(&201), "{:?}", runs[0]);
+}
+
+#[tokio::test]
+async fn a_delay_is_waited_and_then_the_call_is_carried_out() {
+    let (emulator, bus) = start().await;
+    emulator.admin().add_fault(Fault { delay_ms: 150, ..Fault::on(Service::ServiceBus, "send") });
+    let start = std::time::Instant::now();
+    assert_eq!(bus.send("q", "m").await, 201);
+    assert!(start.elapsed() >= Duration::from_millis(150));
+    assert_eq!(emulator.admin().messages("q").len(), 1);
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_while_its_answer_is_delayed_has_received_nothing() {
     let (emulator, bus) = start().await;
     let admin = emulator.admin();
     bus.send("q", "m").await;
-    let slow = Fault { lose_lock: true, delay_ms: 60_000, ..Fault::on(Service::ServiceBus, "receive-and-delete") };
+    let slow = Fault { drop_after: true, delay_ms: 60_000, ..Fault::on(Service::ServiceBus, "receive-and-delete") };
     admin.add_fault(slow);
     let receive = tokio::spawn({
         let request = bus.request(reqwest::Method::DELETE, "q/messages/head?timeout=60");

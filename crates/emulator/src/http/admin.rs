@@ -14,7 +14,7 @@ use super::{Answer, Payload, read_body};
 use crate::admin::{Admin, AdminError};
 use crate::auth::decode;
 use crate::broker::QueueOptions;
-use crate::faults::Fault;
+use crate::faults::{Fault, FaultError, Service};
 
 const LARGEST_BODY: usize = 1024 * 1024;
 
@@ -28,11 +28,11 @@ pub(crate) struct AdminService {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClockMove {
-    /// How far forward, in seconds.
+    /// How far forward, in seconds; back when negative, which needs `service`.
     advance_seconds: f64,
     /// Which clock; both when absent.
     #[serde(default)]
-    service: Option<crate::faults::Service>,
+    service: Option<Service>,
 }
 
 /// `POST /faults` takes one rule or several.
@@ -54,6 +54,12 @@ impl From<serde_json::Error> for Problem {
 
 impl From<AdminError> for Problem {
     fn from(error: AdminError) -> Self {
+        Self(StatusCode::BAD_REQUEST, error.to_string())
+    }
+}
+
+impl From<FaultError> for Problem {
+    fn from(error: FaultError) -> Self {
         Self(StatusCode::BAD_REQUEST, error.to_string())
     }
 }
@@ -94,6 +100,7 @@ impl AdminService {
                     FaultRules::Several(faults) => faults,
                     FaultRules::One(fault) => vec![*fault],
                 };
+                faults.iter().try_for_each(Fault::check)?;
                 faults.into_iter().for_each(|fault| admin.add_fault(fault));
                 ok(&json!({}))
             }
@@ -124,14 +131,16 @@ impl AdminService {
     }
 
     fn move_clock(&self, body: &Bytes) -> Result<Response<Payload>, Problem> {
-        use crate::faults::Service;
         let clock: ClockMove = serde_json::from_slice(body)?;
-        let by = Duration::try_from_secs_f64(clock.advance_seconds)
-            .map_err(|_| Problem(StatusCode::BAD_REQUEST, "advance_seconds must be 0 or more".to_owned()))?;
+        let refused = |text: &str| Problem(StatusCode::BAD_REQUEST, text.to_owned());
+        let seconds = clock.advance_seconds;
+        let by = Duration::try_from_secs_f64(seconds.abs())
+            .map_err(|_| refused("advance_seconds must be a number of seconds"))?;
+        let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         match clock.service {
+            Some(service) => self.admin.shift_clock(service, if seconds < 0.0 { -millis } else { millis }),
+            None if seconds < 0.0 => return Err(refused("to move a clock back, name its service")),
             None => self.admin.advance_clock(by),
-            Some(Service::ServiceBus) => self.admin.advance_service_bus_clock(by),
-            Some(Service::Blob) => self.admin.advance_storage_clock(by),
         }
         ok(&json!({}))
     }

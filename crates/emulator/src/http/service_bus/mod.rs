@@ -193,7 +193,17 @@ impl ServiceBus {
         late.wait().await;
         let response = lent.delivery().map(|delivery| self.delivery(delivery, route, host));
         // From here to the socket nothing waits: the message is the receiver's.
-        let lock = lent.hand_over().and_then(|delivery| delivery.entry.lock);
+        let delivery = lent.hand_over();
+        let lock = delivery.as_ref().and_then(|delivery| delivery.entry.lock);
+        if let (true, Some(delivery)) = (late.duplicate, delivery) {
+            let entity = &route.entity;
+            self.namespace
+                .commit(entity, |broker, now| {
+                    broker.give_back(entity, delivery, now);
+                    Ok(())
+                })
+                .await?;
+        }
         if let (true, Some(lock)) = (late.lose_lock, lock) {
             let entity = &route.entity;
             self.namespace
