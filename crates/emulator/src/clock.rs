@@ -18,7 +18,16 @@ const LONGEST_NAP: Duration = Duration::from_secs(86_400);
 pub struct Clock {
     started: Instant,
     origin: UnixMillis,
-    offset_millis: Arc<watch::Sender<i64>>,
+    moves: Arc<watch::Sender<Moves>>,
+}
+
+/// How a clock was moved.
+#[derive(Debug, Clone, Copy)]
+struct Moves {
+    /// How far it is ahead of real time, in milliseconds.
+    offset_millis: i64,
+    /// The sum of the moves forward alone.
+    forward_millis: i64,
 }
 
 impl Clock {
@@ -34,19 +43,15 @@ impl Clock {
         Self {
             started: Instant::now(),
             origin: UnixMillis::from(SystemTime::now()),
-            offset_millis: Arc::new(watch::Sender::new(offset_millis)),
+            moves: Arc::new(watch::Sender::new(Moves { offset_millis, forward_millis: 0 })),
         }
     }
 
     /// The time it is.
     #[must_use]
     pub fn now(&self) -> UnixMillis {
-        self.now_at(*self.offset_millis.borrow())
-    }
-
-    fn now_at(&self, offset_millis: i64) -> UnixMillis {
         let elapsed = self.origin.after(self.started.elapsed());
-        UnixMillis(elapsed.0.saturating_add(offset_millis))
+        UnixMillis(elapsed.0.saturating_add(self.offset_millis()))
     }
 
     /// Moves the clock forward; whoever sleeps by it looks again.
@@ -56,41 +61,40 @@ impl Clock {
 
     /// Moves the clock by so many milliseconds, back when negative; whoever sleeps by it looks again.
     pub fn shift(&self, millis: i64) {
-        self.offset_millis.send_modify(|offset| *offset = offset.saturating_add(millis));
+        self.moves.send_modify(|moves| {
+            moves.offset_millis = moves.offset_millis.saturating_add(millis);
+            moves.forward_millis = moves.forward_millis.saturating_add(millis.max(0));
+        });
     }
 
     /// How far it is ahead of real time, in milliseconds.
     #[must_use]
     pub fn offset_millis(&self) -> i64 {
-        *self.offset_millis.borrow()
+        self.moves.borrow().offset_millis
     }
 
     /// Returns when somebody who began to wait now has waited this long. A move forward counts as waiting;
     /// a move back makes nobody wait longer.
     pub async fn elapse(&self, patience: Duration) {
-        let mut moved = self.offset_millis.subscribe();
-        let mut offset = *moved.borrow_and_update();
-        let mut deadline = self.now_at(offset).after(patience);
+        let mut moved = self.moves.subscribe();
+        // A clock that never goes back.
+        let waited = || UnixMillis(self.moves.borrow().forward_millis).after(self.started.elapsed());
+        let deadline = waited().after(patience);
         loop {
-            let left = deadline.since(self.now_at(offset));
+            let left = deadline.since(waited());
             if left.is_zero() {
                 return;
             }
             tokio::select! {
                 () = tokio::time::sleep(left.min(LONGEST_NAP)) => {}
-                _ = moved.changed() => {
-                    let after = *moved.borrow_and_update();
-                    let back = after.saturating_sub(offset).min(0);
-                    deadline = UnixMillis(deadline.0.saturating_add(back));
-                    offset = after;
-                }
+                _ = moved.changed() => {}
             }
         }
     }
 
     /// Returns when it is `deadline`, whether time passed or the clock was moved.
     pub async fn sleep_until(&self, deadline: UnixMillis) {
-        let mut moved = self.offset_millis.subscribe();
+        let mut moved = self.moves.subscribe();
         loop {
             let left = deadline.since(self.now());
             if left.is_zero() {
