@@ -51,6 +51,12 @@ impl QueueConfig {
         self.claim_ttl.saturating_sub(self.claim_margin)
     }
 
+    /// The age from which what is in hand is renewed: two more tries fit in before a claim ends.
+    #[must_use]
+    pub fn renew_after(&self) -> Duration {
+        self.claim_ttl / 3
+    }
+
     /// The age from which the broker's lock is renewed before the claim is made.
     #[must_use]
     pub fn renew_before_claim_after(&self) -> Duration {

@@ -18,13 +18,12 @@
 //! |---|---|---|
 //! | T1 | absent → `p`, epoch 1 | [`Record::first`] |
 //! | T5 | `p` expired, or `r` due → `p`, epoch + 1 | [`Record::take_over`] |
-//! | T6 | `p` → `p`, a checkpoint | [`Record::checkpoint`] |
+//! | T6 | `p` → `p`, a checkpoint, or the claim renewed | [`Record::checkpoint`], [`Record::renew`] |
 //! | T7 | `p` → `d` | [`Record::finish`] |
 //! | T8 | `p` → `r`, after a failure or at a deadline | [`Record::release`] |
 //! | T9 | `p` → `x`; `x` → `x` once the poison copy is made | [`Record::park`], [`Record::copied`] |
 //!
-//! T2, the look, is [`finding::examine`]; a redrive by an operator (T10) and the heartbeat that is a T6 without
-//! a checkpoint have their places here when they come.
+//! T2, the look, is [`finding::examine`]; a redrive by an operator (T10) has its place here when it comes.
 //!
 //! # Time
 //!
@@ -179,6 +178,12 @@ impl Record {
             result: None,
             ..self.by(author)
         }
+    }
+
+    /// T6 without a checkpoint: the claim is renewed, by the write alone.
+    #[must_use]
+    pub fn renew(&self, author: Author) -> Self {
+        self.by(author)
     }
 
     /// T7: all steps are done.

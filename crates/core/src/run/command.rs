@@ -119,6 +119,8 @@ pub enum Next {
     Ready,
     /// Another holds it for a moment: [`Handling::on_waited`] after this time.
     Wait(Duration),
+    /// Nothing: it waits on as before.
+    Stay,
     /// It has killed instances and must not take others along: [`Handling::on_alone`] when nothing else is claimed.
     Alone,
     /// It is over.

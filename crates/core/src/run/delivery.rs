@@ -6,12 +6,14 @@
 //! 2. when it answers [`Next::Ready`], it holds a claim: give it to the processor and pass what came back to
 //!    [`Handling::on_step`];
 //! 3. when it answers [`Next::Wait`], call [`Handling::on_waited`] after that time;
-//! 4. [`Next::Over`] is the end. Nothing is asked for after that.
+//! 4. while it has nothing under way it ages: call [`Handling::keep`] when [`Handling::renew_at`] has come;
+//! 5. [`Next::Over`] is the end. Nothing is asked for after that.
 //!
 //! **A delivery is completed only when the record is `d`, is `x` with its poison copy made, or after our own copy of it
 //! got its 201.** In every other case it is left alone, and the peek-lock lapses: a later delivery finds the record and goes on
 //! from there. No reply can make it guess: an ambiguous write is looked at ([`super::writing`]).
 
+mod keeping;
 mod settling;
 
 use std::time::Duration;
@@ -50,18 +52,31 @@ const MAX_VANISHED: u8 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Hash)]
 struct LookFirst(bool);
 
+/// In hand, with nothing under way for it. It ages, and is renewed ([`keeping`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Idle {
+    /// Only received.
+    New,
+    /// Has killed instances: waits until nothing else is claimed.
+    Apart,
+    /// Another holds the record: waits for the next look.
+    Waiting,
+    /// Claimed: waits for the processor.
+    Ready,
+}
+
 #[derive(Debug, Clone, PartialEq, Hash)]
 enum Stage {
-    New,
+    Idle(Idle),
+    /// Renews the broker's lock of what is idle.
+    Keeping(Idle),
     /// Renews the broker's lock before it claims; then looks first, or not.
     RenewingFirst(LookFirst),
     Creating(Write),
     Looking,
-    /// Has killed instances: waits until nothing else is claimed.
-    Apart,
     TakingOver(Write),
-    Ready,
-    Waiting,
+    /// The processor has it.
+    Working,
     Writing(Write, After),
     Renewing,
     Sending(AfterCopy),
@@ -73,7 +88,10 @@ enum Stage {
 /// What follows when a write of a held record has landed.
 #[derive(Debug, Clone, PartialEq, Hash)]
 enum After {
+    /// A checkpoint: renew the broker's lock, and go on.
     Go,
+    /// The claim is renewed, and the broker's lock was before.
+    Kept,
     Leave,
     Complete(Outcome),
     /// The record is parked: the poison copy.
@@ -95,8 +113,11 @@ pub struct Handling {
     id: String,
     name: String,
     payload: String,
-    /// The last instant at which its poll was seen pending: the broker locked it no earlier.
-    pending_since: Instant,
+    /// The broker locked it, or renewed its lock, no earlier than this: the last instant at which its poll was seen pending, or
+    /// the one before a renewal was asked for.
+    locked_since: Instant,
+    /// When the renewal under way was asked for.
+    renewal_asked: Instant,
     stage: Stage,
     held: Option<Held>,
     vanished: u8,
@@ -116,8 +137,9 @@ impl Handling {
             id,
             name,
             payload,
-            pending_since,
-            stage: Stage::New,
+            locked_since: pending_since,
+            renewal_asked: pending_since,
+            stage: Stage::Idle(Idle::New),
             held: None,
             vanished: 0,
             looks: 0,
@@ -149,17 +171,22 @@ impl Handling {
         self.held.as_ref()
     }
 
-    /// Whether it is on its way to a claim: neither waiting, nor claimed, nor past that.
+    /// Whether it will be ready for the processor in a moment: on its way to a claim, or to the renewal of one. Neither
+    /// waiting for others nor past that.
     #[must_use]
-    pub const fn is_claiming(&self) -> bool {
-        matches!(self.stage, Stage::RenewingFirst(_) | Stage::Creating(_) | Stage::Looking | Stage::TakingOver(_))
-            && self.looks == 0
+    pub const fn is_getting_ready(&self) -> bool {
+        match self.stage {
+            Stage::RenewingFirst(_) | Stage::Creating(_) | Stage::Looking | Stage::TakingOver(_) => self.looks == 0,
+            Stage::Keeping(Idle::Ready) | Stage::Writing(_, After::Go | After::Kept) | Stage::Renewing => true,
+            _ => false,
+        }
     }
 
-    /// What the processor is given, while a claim is held.
+    /// What the processor is given, of a message that is ready. From now on it is with the processor.
     #[must_use]
-    pub fn work(&self, tag: Tag, queue: &QueueConfig, time_left: Duration) -> Option<Work> {
+    pub fn work(&mut self, tag: Tag, queue: &QueueConfig, time_left: Duration) -> Option<Work> {
         let record = &self.held.as_ref()?.record;
+        self.stage = Stage::Working;
         let own = self.delivery.properties.iter().filter(|(name, _)| !property::is_ours(name));
         Some(Work {
             tag,
@@ -194,11 +221,16 @@ impl Handling {
 
     /// A delivery that has aged is renewed at the broker first: its claim must not outlive its peek-lock.
     fn renew_then_claim(&mut self, look_first: LookFirst, context: &mut Context<'_>) -> Next {
-        if context.now.since(self.pending_since) > context.queue.renew_before_claim_after() {
-            self.stage = Stage::RenewingFirst(look_first);
-            return Next::Do(Command::Renew);
+        if context.now.since(self.locked_since) > context.queue.renew_before_claim_after() {
+            return self.renew_lock(Stage::RenewingFirst(look_first), context);
         }
         self.claim(look_first, context)
+    }
+
+    fn renew_lock(&mut self, stage: Stage, context: &Context<'_>) -> Next {
+        self.stage = stage;
+        self.renewal_asked = context.now;
+        Next::Do(Command::Renew)
     }
 
     fn claim(&mut self, LookFirst(look_first): LookFirst, context: &mut Context<'_>) -> Next {
@@ -223,20 +255,18 @@ impl Handling {
     /// What came of the last command.
     pub fn on_reply(&mut self, reply: Reply, context: &mut Context<'_>) -> Next {
         match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::RenewingFirst(look_first) => match reply {
-                Reply::Settled => {
-                    self.pending_since = context.now;
-                    self.claim(look_first, context)
-                }
-                other => self.over(give_up(other)),
+            Stage::RenewingFirst(look_first) => match self.on_renewed(reply) {
+                Ok(()) => self.claim(look_first, context),
+                Err(reply) => self.over(give_up(reply)),
             },
+            Stage::Keeping(idle) => self.on_kept(idle, reply, context),
             Stage::Creating(write) => self.on_create(write, reply, context),
             Stage::Looking => self.on_look(reply, context),
             Stage::TakingOver(write) => self.on_taken_over(write, reply, context),
             Stage::Writing(write, after) => self.on_written(write, after, reply, context),
-            Stage::Renewing => match reply {
-                Reply::Settled => self.ready(),
-                _ => self.let_go(context),
+            Stage::Renewing => match self.on_renewed(reply) {
+                Ok(()) => self.ready(),
+                Err(_) => self.let_go(context),
             },
             Stage::Sending(after) => match (reply, after) {
                 (Reply::Settled, AfterCopy::Complete(outcome)) => self.complete(outcome),
@@ -250,7 +280,7 @@ impl Handling {
             Stage::GivingBack => self.over(Outcome::Returned),
             // Whether the broker answered or not, the record is final: what comes back is a duplicate.
             Stage::Completing(outcome) => self.over(outcome),
-            stage @ (Stage::New | Stage::Ready | Stage::Waiting | Stage::Apart | Stage::Over) => {
+            stage @ (Stage::Idle(_) | Stage::Working | Stage::Over) => {
                 self.stage = stage;
                 Next::Over(Outcome::Unsettled("a reply came that nothing had asked for".to_owned()))
             }
@@ -302,7 +332,7 @@ impl Handling {
                     return self.park(&seen.record, &seen.etag, MAX_ATTEMPTS, reason, context);
                 }
                 if died && next.failures >= DEATHS_BEFORE_ALONE && !self.alone {
-                    self.stage = Stage::Apart;
+                    self.stage = Stage::Idle(Idle::Apart);
                     return Next::Alone;
                 }
                 self.stage = Stage::TakingOver(Write::new(next.clone(), Some(seen.etag.clone()), context.now));
@@ -331,7 +361,7 @@ impl Handling {
             && let Some(wait) = LOOK_AGAIN.get(self.looks)
         {
             self.looks += 1;
-            self.stage = Stage::Waiting;
+            self.stage = Stage::Idle(Idle::Waiting);
             return Next::Wait(*wait);
         }
         if self.delivery.delivery_count.saturating_mul(2) < context.queue.max_delivery_count {
@@ -345,13 +375,13 @@ impl Handling {
     /// Whether it was only received.
     #[must_use]
     pub const fn is_new(&self) -> bool {
-        matches!(self.stage, Stage::New)
+        matches!(self.stage, Stage::Idle(Idle::New))
     }
 
     /// Whether nothing has been done about it yet: no claim made, none under way.
     #[must_use]
     pub const fn is_unbegun(&self) -> bool {
-        matches!(self.stage, Stage::New | Stage::Apart)
+        matches!(self.stage, Stage::Idle(Idle::New | Idle::Apart))
     }
 
     /// There is no time to begin it: back to the broker at once, which costs a delivery and no waiting.
@@ -396,7 +426,7 @@ impl Handling {
     }
 
     fn ready(&mut self) -> Next {
-        self.stage = Stage::Ready;
+        self.stage = Stage::Idle(Idle::Ready);
         Next::Ready
     }
 

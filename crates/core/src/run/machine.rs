@@ -1,5 +1,6 @@
 //! The machine of a run: which polls, which claims, which call of the processor, and when to end.
 
+mod keeping;
 mod progress;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -75,6 +76,8 @@ pub struct Run {
     alone: Option<Tag>,
     /// The deliveries of each record in hand, in order: the first works, the others wait for its outcome.
     same_record: BTreeMap<String, VecDeque<Tag>>,
+    /// Waited for a twin whose outcome is there: each looks what it has left.
+    after_twin: Vec<Tag>,
     over: bool,
     summary: Summary,
 }
@@ -112,6 +115,7 @@ impl Run {
             apart: VecDeque::new(),
             alone: None,
             same_record: BTreeMap::new(),
+            after_twin: Vec::new(),
             over: false,
             summary,
         }
@@ -175,7 +179,8 @@ impl Run {
     pub fn next_wake(&self) -> Instant {
         let waits = self.slots.values().filter_map(|slot| slot.wait_until);
         let claims = (!self.ready.is_empty()).then(|| self.ready_since.plus(WAIT_FOR_CLAIMS));
-        let timers = waits.chain(self.gather_until).chain(claims).chain([self.receive_until(), self.release_at()]);
+        let timers = waits.chain(self.gather_until).chain(claims).chain(self.renewals());
+        let timers = timers.chain([self.receive_until(), self.release_at()]);
         timers.filter(|timer| *timer > self.seen).min().unwrap_or(self.deadline).min(self.deadline)
     }
 
@@ -327,6 +332,7 @@ impl Run {
                 }
                 self.ready.push_back(tag);
             }
+            Next::Stay => {}
             Next::Alone => self.apart.push_back(tag),
             Next::Wait(time) => slot.wait_until = Some(now.plus(time)),
             Next::Over(outcome) => self.finish(tag, outcome, now, effects),
@@ -355,9 +361,6 @@ impl Run {
             self.same_record.remove(name);
             return;
         };
-        let waits = self.slots.get(&next).is_some_and(|twin| twin.handling.is_new() && twin.command.is_none());
-        if waits && !self.over {
-            self.step(next, now, effects, Handling::begin_after_twin);
-        }
+        self.after_twin.push(next);
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{After, AfterCopy, Handling, MAX_ATTEMPTS, REJECTED, Stage};
-use crate::record::{Author, ETag, MAX_CHECKPOINT, Record, Release};
+use crate::record::{ETag, MAX_CHECKPOINT, Record, Release};
 use crate::retry::full_jitter;
-use crate::run::command::{Command, Context, Held, Next, Reply};
+use crate::run::command::{Context, Held, Next, Reply};
 use crate::run::copies::{self, Copy, Poison};
 use crate::run::writing::{Resolved, Write};
 use crate::run::{Outcome, Step};
@@ -161,19 +161,17 @@ impl Handling {
             After::Leave => self.over(Outcome::Lost),
             After::Poison => self.send_to_poison(write.into_parts().0, etag, context),
             After::Copy(copy, outcome) => self.send(*copy, AfterCopy::Complete(outcome)),
-            After::Go => {
-                let was_ambiguous = write.is_ambiguous();
-                let (record, since) = write.into_parts();
-                if was_ambiguous {
-                    // It landed, at an unknown time: write once more before trusting the claim.
-                    let Author { owner, mark } = context.author();
-                    let record = Record { owner, mark, ..record };
-                    return self.write(Write::new(record, Some(etag), context.now), After::Go);
-                }
-                self.held = Some(Held { record, etag, since });
-                self.stage = Stage::Renewing;
-                Next::Do(Command::Renew)
+            After::Go | After::Kept if write.is_ambiguous() => {
+                // It landed, at an unknown time: write once more before trusting the claim.
+                let record = write.into_parts().0.renew(context.author());
+                self.write(Write::new(record, Some(etag), context.now), after)
             }
+            After::Go => {
+                let (record, since) = write.into_parts();
+                self.held = Some(Held { record, etag, since });
+                self.renew_lock(Stage::Renewing, context)
+            }
+            After::Kept => self.hold(write, etag),
         }
     }
 }

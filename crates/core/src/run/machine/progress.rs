@@ -15,6 +15,19 @@ const LONGEST_POLL: Duration = Duration::from_secs(30);
 /// bodies are copied once for the processor.
 const MOST_BYTES: usize = 16 << 20;
 
+/// What a renewal may take (two round trips), so that a call which needs almost all of a claim's time is not preceded by renewals
+/// for ever. Decided, not measured.
+const ROUND_TRIPS: Duration = Duration::from_secs(1);
+
+/// Whether a message that is ready goes to the processor now.
+enum Fit {
+    Goes,
+    /// Not enough is left of its claim.
+    AfterRenewal,
+    /// Not enough is left of the run: it is handed on.
+    Late,
+}
+
 impl Run {
     /// Does whatever has become possible or due.
     pub(super) fn advance(&mut self, now: Instant, effects: &mut Vec<Effect>) {
@@ -27,8 +40,10 @@ impl Run {
         }
         self.give_back(now, effects);
         self.look_again(now, effects);
+        self.begin_after_twins(now, effects);
         self.begin_gathered(now, effects);
         self.begin_alone(now, effects);
+        self.keep(now, effects);
         self.process(now, effects);
         self.poll(now, effects);
         self.over = !self.probing && self.polls == 0 && self.slots.is_empty() && !self.may_poll(now);
@@ -49,6 +64,7 @@ impl Run {
             return;
         }
         self.gathered.clear();
+        self.after_twin.clear();
         self.apart.clear();
         let unbegun = self.slots.iter().filter(|(_, slot)| slot.handling.is_unbegun()).map(|(tag, _)| *tag);
         for tag in unbegun.collect::<Vec<_>>() {
@@ -62,7 +78,7 @@ impl Run {
         let due: Vec<Tag> = self
             .slots
             .iter_mut()
-            .filter(|(tag, _)| alone.is_none_or(|alone| alone == **tag))
+            .filter(|(tag, slot)| alone.is_none_or(|alone| alone == **tag) && slot.command.is_none())
             .filter_map(|(tag, slot)| {
                 slot.wait_until.take_if(|until| last_look || *until <= now)?;
                 Some(*tag)
@@ -71,6 +87,23 @@ impl Run {
         for tag in due {
             self.step(tag, now, effects, Handling::on_waited);
         }
+    }
+
+    /// A twin whose renewal is under way begins when that is over.
+    fn begin_after_twins(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let (new, renewing) = std::mem::take(&mut self.after_twin)
+            .into_iter()
+            .filter(|tag| self.slots.contains_key(tag))
+            .partition::<Vec<Tag>, _>(|tag| self.is_new(*tag));
+        self.after_twin = renewing;
+        for tag in new {
+            self.step(tag, now, effects, Handling::begin_after_twin);
+        }
+    }
+
+    /// Whether it was received and nothing is under way for it.
+    fn is_new(&self, tag: Tag) -> bool {
+        self.slots.get(&tag).is_some_and(|slot| slot.handling.is_new())
     }
 
     fn begin_gathered(&mut self, now: Instant, effects: &mut Vec<Effect>) {
@@ -85,8 +118,10 @@ impl Run {
         }
         self.gather_until = None;
         // No more claims than one call of the processor takes: the others would wait for it, and run out.
-        let room = self.batch.saturating_sub(self.ready.len() + self.claiming());
-        for tag in self.gathered.drain(..room.min(self.gathered.len())).collect::<Vec<_>>() {
+        let room = self.batch.saturating_sub(self.ready.len() + self.getting_ready());
+        let begin: Vec<Tag> = self.gathered.iter().copied().filter(|tag| self.is_new(*tag)).take(room).collect();
+        self.gathered.retain(|tag| !begin.contains(tag));
+        for tag in begin {
             self.step(tag, now, effects, Handling::begin);
         }
         if !self.gathered.is_empty() {
@@ -94,9 +129,9 @@ impl Run {
         }
     }
 
-    /// How many deliveries are on their way to a claim.
-    fn claiming(&self) -> usize {
-        self.slots.values().filter(|slot| slot.command.is_some() && slot.handling.is_claiming()).count()
+    /// How many deliveries will be ready in a moment.
+    fn getting_ready(&self) -> usize {
+        self.slots.values().filter(|slot| slot.command.is_some() && slot.handling.is_getting_ready()).count()
     }
 
     /// When whatever else was begun is over, the next that must be alone goes.
@@ -113,19 +148,22 @@ impl Run {
 
     fn process(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let waited = now >= self.ready_since.plus(WAIT_FOR_CLAIMS);
-        let complete = waited || self.ready.len() >= self.batch || self.claiming() == 0;
+        let complete = waited || self.ready.len() >= self.batch || self.getting_ready() == 0;
         if self.processing || self.ready.is_empty() || !complete {
             return;
         }
-        let tags: Vec<Tag> = self.ready.drain(..self.ready.len().min(self.batch)).collect();
-        // Whose claim would end before a call like the longest so far is handed on; the others have their time.
-        let (tags, late): (Vec<Tag>, Vec<Tag>) =
-            tags.into_iter().partition(|tag| self.time_left(*tag, now) > self.longest_call && now < self.release_at());
-        for tag in late {
-            self.step(tag, now, effects, Handling::on_deadline);
+        let ready: Vec<Tag> = self.ready.drain(..self.ready.len().min(self.batch)).collect();
+        let mut tags = Vec::new();
+        for tag in ready {
+            match self.fit(tag, now) {
+                Fit::Goes => tags.push(tag),
+                Fit::AfterRenewal => self.step(tag, now, effects, Handling::keep),
+                Fit::Late => self.step(tag, now, effects, Handling::on_deadline),
+            }
         }
         let time_left = tags.iter().map(|tag| self.time_left(*tag, now)).min().unwrap_or_default();
-        let work = tags.iter().filter_map(|tag| self.slots.get(tag)?.handling.work(*tag, &self.queue, time_left));
+        let queue = &self.queue;
+        let work = tags.iter().filter_map(|tag| self.slots.get_mut(tag)?.handling.work(*tag, queue, time_left));
         let work: Vec<Work> = work.collect();
         if !work.is_empty() {
             self.processing = true;
@@ -133,13 +171,29 @@ impl Run {
         }
     }
 
+    /// Whether a call like the longest so far would end while the claim holds and before the run does.
+    fn fit(&self, tag: Tag, now: Instant) -> Fit {
+        if now >= self.release_at() || now.until(self.write_by()) <= self.longest_call {
+            return Fit::Late;
+        }
+        if self.time_left(tag, now) > self.longest_call {
+            return Fit::Goes;
+        }
+        let renewed = self.queue.working_time().saturating_sub(self.longest_call);
+        if renewed > ROUND_TRIPS { Fit::AfterRenewal } else { Fit::Late }
+    }
+
     /// How long a call with this message may take: until its claim must not be used any more, or the run must write down
     /// what the call did.
     fn time_left(&self, tag: Tag, now: Instant) -> Duration {
         let claim_ends = self.slots.get(&tag).and_then(|slot| Some(slot.handling.held()?.since));
         let claim_ends = claim_ends.map(|since| since.plus(self.queue.working_time())).unwrap_or_default();
-        let write_by = Instant(self.deadline.0.saturating_sub(self.rest.0 / 2));
-        now.until(claim_ends.min(write_by))
+        now.until(claim_ends.min(self.write_by()))
+    }
+
+    /// When a call must have ended for what it did to be written down before the deadline.
+    fn write_by(&self) -> Instant {
+        Instant(self.deadline.0.saturating_sub(self.rest.0 / 2))
     }
 
     fn may_poll(&self, now: Instant) -> bool {

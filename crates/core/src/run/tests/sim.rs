@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::config::{Config, QueueConfig};
 use crate::message::{Delivery, LockRef, Outgoing, Properties, property};
 use crate::record::{ETag, Record, Seen, State};
-use crate::run::{Command, Copy, Effect, Event, Reply, Run, Step, Summary, Tag, Work};
+use crate::run::{Command, CommandKind, Copy, Effect, Event, Reply, Run, Step, Summary, Tag, Work};
 use crate::time::{Instant, UnixTime};
 
 /// The queue of all tests.
@@ -223,7 +223,8 @@ impl World {
 #[derive(Debug)]
 enum Request {
     Probe,
-    Poll(u32),
+    /// Waits for a message until then.
+    Poll(Duration),
     Command(Tag, Box<Command>, LockRef, String),
 }
 
@@ -232,8 +233,9 @@ enum Request {
 pub(super) struct Worker {
     run: Option<Run>,
     requests: VecDeque<Request>,
-    start: Duration,
     pub(super) summary: Option<Summary>,
+    /// How many deliveries it got.
+    pub(super) received: usize,
     /// What it gave the processor: id, epoch, step.
     pub(super) processed: Vec<(String, u64, u32)>,
 }
@@ -246,7 +248,7 @@ impl Worker {
         let mut run = Run::new(queue(), 4, length, Instant(world.now), random);
         let effects = run.start();
         let mut worker =
-            Self { run: Some(run), requests: VecDeque::new(), start: world.now, summary: None, processed: Vec::new() };
+            Self { run: Some(run), requests: VecDeque::new(), summary: None, received: 0, processed: Vec::new() };
         worker.take(effects, world, &mut |_| Step::Done(None));
         worker
     }
@@ -257,6 +259,12 @@ impl Worker {
 
     pub(super) fn requests(&self) -> usize {
         self.requests.len()
+    }
+
+    /// Where in its requests the first of this kind is.
+    pub(super) fn position(&self, kind: CommandKind) -> Option<usize> {
+        let fits = |request: &Request| matches!(request, Request::Command(_, command, ..) if command.kind() == kind);
+        self.requests.iter().position(fits)
     }
 
     /// It dies: nothing of it happens any more.
@@ -271,7 +279,10 @@ impl Worker {
             let Some(run) = self.run.as_mut() else { return };
             match effect {
                 Effect::Probe => self.requests.push_back(Request::Probe),
-                Effect::Poll { timeout_seconds } => self.requests.push_back(Request::Poll(timeout_seconds)),
+                Effect::Poll { timeout_seconds } => {
+                    let until = world.now + Duration::from_secs(u64::from(timeout_seconds));
+                    self.requests.push_back(Request::Poll(until));
+                }
                 Effect::Perform { tag, command } => {
                     // The run may have ended meanwhile: a call of the processor took its time.
                     let Some((lock, name)) = run.target(tag) else { continue };
@@ -306,6 +317,7 @@ impl Worker {
             Request::Poll(_) => {
                 let result = if fate == Fate::Swallowed { None } else { world.receive() };
                 let result = if fate == Fate::Answered { result } else { None };
+                self.received += usize::from(result.is_some());
                 Event::Polled { result: Ok(result.map(Box::new)), pending_since: now, calls: 1 }
             }
             Request::Command(tag, command, lock, name) => {
@@ -340,7 +352,9 @@ impl Worker {
             match self.next_request(world) {
                 Some(index) => self.perform(world, index, Fate::Answered, processor),
                 None => match self.run.as_ref() {
-                    Some(run) => world.now = run.next_wake().0.max(world.now + Duration::from_millis(1)),
+                    Some(run) => {
+                        world.now = self.next_poll_end(run.next_wake()).max(world.now + Duration::from_millis(1));
+                    }
                     None => break,
                 },
             }
@@ -349,11 +363,19 @@ impl Worker {
         self.summary.clone().expect("a run ends")
     }
 
+    fn next_poll_end(&self, wake: Instant) -> Duration {
+        let ends = self.requests.iter().filter_map(|request| match request {
+            Request::Poll(until) => Some(*until),
+            Request::Probe | Request::Command(..) => None,
+        });
+        ends.chain([wake.0]).min().unwrap_or_default()
+    }
+
     /// The next request that can be answered: a long poll waits while the queue is empty, until its end.
     fn next_request(&self, world: &World) -> Option<usize> {
         let empty = !world.queue.iter().any(|queued| queued.visible_at <= world.now);
         let waits = |request: &Request| match request {
-            Request::Poll(seconds) => empty && world.now < self.start + Duration::from_secs(u64::from(*seconds)),
+            Request::Poll(until) => empty && world.now < *until,
             Request::Probe | Request::Command(..) => false,
         };
         self.requests.iter().position(|request| !waits(request))
