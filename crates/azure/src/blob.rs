@@ -4,9 +4,11 @@
 //! what came back into an outcome that says what it means. A condition that did not hold is an outcome; a refused token
 //! is an error of its own and never looks like one.
 //!
-//! Nothing here deletes: a record that is deleted while its message may still come back is forgotten work.
+//! The SAS that is signed by [`BlobContainer::new`] neither lists nor deletes: a record that is deleted while its message may
+//! still come back is forgotten work. Operators' tools ask for more with [`BlobContainer::with_permissions`] ([`listing`]).
 
 mod error;
+pub mod listing;
 mod metadata;
 mod outcome;
 
@@ -63,7 +65,18 @@ impl BlobContainer {
     /// Takes the connection's ready-made SAS; with an account key, signs one for the container that may read, create and write.
     #[must_use]
     pub fn new(connection: &StorageConnection, container: &str, now: UnixTime, sas_lifetime: Duration) -> Self {
-        let narrow = connection.with_container_sas(container, Permissions::RECORDS, now.plus(sas_lifetime));
+        Self::with_permissions(connection, container, Permissions::RECORDS, now.plus(sas_lifetime))
+    }
+
+    /// The same with other rights, for as far as there is a key to sign with.
+    #[must_use]
+    pub fn with_permissions(
+        connection: &StorageConnection,
+        container: &str,
+        permissions: Permissions,
+        expires: UnixTime,
+    ) -> Self {
+        let narrow = connection.with_container_sas(container, permissions, expires);
         let sas = match narrow.credential() {
             StorageCredential::Sas(query) => query.clone(),
             // `with_container_sas` leaves no key; an empty SAS would be refused, loudly.

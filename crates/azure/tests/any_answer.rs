@@ -38,8 +38,16 @@ fn near_miss() -> impl Strategy<Value = Vec<u8>> {
     let date = (0..32u32, 0..10_000u32).prop_map(|(day, year)| format!("Sun, {day:02} Nov {year:04} 08:49:37 GMT"));
     let location = (any::<i64>(), "[ -~]{0,12}").prop_map(|(n, token)| format!("https://ns/q/messages/{n}/{token}"));
     let error = "[ -~]{0,20}".prop_map(|text| format!("<Error><Detail>SubCode=4{text}TrackingId:{text}</Detail>"));
+    let tag = "(EnumerationResults|Blobs|Blob|Name|Properties|Etag|Last-Modified|Metadata|NextMarker|a)";
+    let piece = (tag, "(|&lt;|&x;|[ -~]{0,6})", 0..4u8).prop_map(|(tag, text, end)| match end {
+        0 => format!("<{tag}>{text}"),
+        1 => format!("</{tag}>"),
+        2 => format!("<{tag}/>"),
+        _ => format!("<{tag}>{text}</{tag}>"),
+    });
+    let xml = prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat());
     prop_oneof![
-        prop_oneof![scalar, broker, date, location, error].prop_map(String::into_bytes),
+        prop_oneof![scalar, broker, date, location, error, xml].prop_map(String::into_bytes),
         prop::collection::vec(any::<u8>(), 0..40),
     ]
 }
@@ -81,6 +89,8 @@ proptest! {
         let _ = blob::parse_get(answer());
         let _ = blob::parse_write(answer());
         let _ = blob::parse_container(answer());
+        let _ = blob::listing::parse_page(answer());
+        let _ = blob::listing::parse_delete(answer());
         if let Ok(Some(delivery)) = servicebus::parse_peek_lock(answer()) {
             // Its lock can be settled, and a copy of its properties can be sent, whatever they are.
             let bus = service_bus();
@@ -112,6 +122,8 @@ proptest! {
         let written = matches!(blob::parse_write(answer()), Ok(blob::WriteOutcome::Written { .. }));
         prop_assert!(!written);
         prop_assert!(!matches!(blob::parse_head(answer()), Ok(blob::HeadOutcome::Found(_))));
+        prop_assert!(blob::listing::parse_page(answer()).is_err());
+        prop_assert!(blob::listing::parse_delete(answer()) != Ok(blob::listing::DeleteOutcome::Deleted));
     }
 
     #[test]

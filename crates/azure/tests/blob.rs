@@ -248,3 +248,31 @@ fn busy_servers_are_told_from_broken_ones() {
     *coded.body_mut() = Bytes::from_static(b"<?xml version=\"1.0\"?><Error><Code>InvalidHeaderValue</Code></Error>");
     assert_eq!(blob::parse_write(coded).unwrap_err().code.as_deref(), Some("InvalidHeaderValue"));
 }
+
+#[test]
+fn a_listing_asks_for_metadata_and_a_delete_for_the_version_that_was_listed() {
+    use blob::listing::{DeleteOutcome, parse_delete, parse_page};
+
+    let first = container().list("", None, 5_000);
+    let common = "/records?restype=container&comp=list&include=metadata";
+    assert_request(&first, "GET", &format!("{common}&maxresults=5000&{SAS}"), &[]);
+    let next = container().list("ab/", Some("2!9 ä"), 2);
+    let query = format!("{common}&maxresults=2&prefix=ab%2F&marker=2%219%20%C3%A4&{SAS}");
+    assert_request(&next, "GET", &query, &[]);
+    let delete = container().delete("abc/q/1", &etag());
+    let headers = [("content-length", "0"), ("if-match", "\"0x8D\"")];
+    assert_request(&delete, "DELETE", &format!("/records/abc/q/1?{SAS}"), &headers);
+
+    assert_eq!(parse_delete(answer(202, &[])), Ok(DeleteOutcome::Deleted));
+    for gone in [refusal(404, "BlobNotFound"), refusal(412, "ConditionNotMet"), answer(404, &[])] {
+        assert_eq!(parse_delete(gone), Ok(DeleteOutcome::Refused));
+    }
+    let missing = || refusal(404, "ContainerNotFound");
+    assert_eq!(parse_delete(missing()).unwrap_err().kind, BlobErrorKind::ContainerMissing);
+    assert_eq!(parse_page(missing()).unwrap_err().kind, BlobErrorKind::ContainerMissing);
+    let denied = || refusal(403, "AuthorizationPermissionMismatch");
+    assert_eq!(parse_delete(denied()).unwrap_err().kind, BlobErrorKind::Denied);
+    assert_eq!(parse_page(denied()).unwrap_err().kind, BlobErrorKind::Denied);
+    // A blob with snapshots is not deleted alone.
+    assert_eq!(parse_delete(refusal(409, "SnapshotsPresent")).unwrap_err().kind, BlobErrorKind::BadRequest);
+}

@@ -274,7 +274,7 @@ impl Admin {
 }
 
 fn blobs(store: &BlobStore, container: &str) -> Vec<BlobView> {
-    let Ok(found) = store.list(container, "") else { return Vec::new() };
+    let Ok(found) = store.list(container, "", "") else { return Vec::new() };
     found
         .map(|(name, blob)| BlobView {
             name: name.to_owned(),

@@ -209,7 +209,9 @@ impl BrokerClock {
     }
 }
 
-async fn perform<P: Platform>(
+/// Performs one command of a delivery, and says how many requests it took. `broker_time` is the broker's clock, for copies with a
+/// delay.
+pub async fn perform<P: Platform>(
     services: &Services<'_, P>,
     command: Command,
     lock: &LockRef,

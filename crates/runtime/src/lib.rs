@@ -12,5 +12,6 @@ pub mod calls;
 pub mod component;
 pub mod failure;
 pub mod handler;
+pub mod inventory;
 pub mod platform;
 pub mod records;

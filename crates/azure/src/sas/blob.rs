@@ -21,6 +21,8 @@ const LETTERS: &str = "racwdxyltfmei";
 impl Permissions {
     /// Read, create and write: all that the record protocol needs. No deleting, no listing.
     pub const RECORDS: Self = Self(0b1101);
+    /// Read, delete and list: what sweeping needs.
+    pub const SWEEP: Self = Self(0b1001_0001);
 
     /// Reads permission letters in any order; `None` where there are none, or one is unknown.
     #[must_use]
@@ -151,6 +153,7 @@ mod tests {
     #[test]
     fn permissions_are_written_in_the_services_order() {
         assert_eq!(Permissions::RECORDS.to_string(), "rcw");
+        assert_eq!(Permissions::SWEEP.to_string(), "rdl");
         assert_eq!(Permissions::parse("wcr"), Some(Permissions::RECORDS));
         assert_eq!(Permissions::parse("iemftlyxdwcar").unwrap().to_string(), LETTERS);
         assert_eq!(Permissions::parse(""), None);

@@ -314,7 +314,7 @@ impl BlobStore {
         Ok(())
     }
 
-    /// The blobs of a container whose names begin with `prefix`, in order.
+    /// The blobs of a container whose names begin with `prefix` and are not before `marker`, in order.
     ///
     /// # Errors
     /// [`BlobError::ContainerNotFound`].
@@ -322,9 +322,11 @@ impl BlobStore {
         &'a self,
         container: &str,
         prefix: &'a str,
+        marker: &'a str,
     ) -> Result<impl Iterator<Item = (&'a str, &'a Blob)> + use<'a>, BlobError> {
         let container = self.containers.get(container).ok_or(BlobError::ContainerNotFound)?;
-        let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
+        // A marker that lies before the prefix says nothing; one beyond it leaves nothing.
+        let from = (std::ops::Bound::Included(prefix.max(marker)), std::ops::Bound::Unbounded);
         let blobs = container.blobs.range::<str, _>(from).map(|(name, blob)| (name.as_ref(), blob));
         Ok(blobs.take_while(move |(name, _)| name.starts_with(prefix)))
     }

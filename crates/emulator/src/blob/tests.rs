@@ -122,7 +122,7 @@ fn a_restored_store_shows_the_same_and_goes_on() {
     }
     let tag = old.get("c", "b/c", &NONE).unwrap().properties.etag;
     assert!(put(&mut new, "d", &NONE).unwrap().etag > tag);
-    let names: Vec<_> = new.list("c", "b").unwrap().map(|(name, _)| name).collect();
+    let names: Vec<_> = new.list("c", "b", "").unwrap().map(|(name, _)| name).collect();
     assert_eq!(names, ["b/c"]);
 }
 

@@ -203,9 +203,15 @@ impl BlobService {
         };
         let (prefix, marker) = (parameter("prefix"), parameter("marker"));
         let with_metadata = parameter("include").split(',').any(|part| part == "metadata");
-        let mut xml = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults><Blobs>");
+        let mut xml = format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ContainerName=\"{}\"><Prefix>{}</Prefix>\
+             <Marker>{}</Marker><MaxResults>{page}</MaxResults><Blobs>",
+            escape_xml(container),
+            escape_xml(prefix),
+            escape_xml(marker),
+        );
         let next = self.account.look(|store| {
-            let mut blobs = store.list(container, prefix)?.skip_while(|(name, _)| *name < marker);
+            let mut blobs = store.list(container, prefix, marker)?;
             for (name, blob) in blobs.by_ref().take(page) {
                 write_entry(&mut xml, name, blob, with_metadata);
             }
