@@ -6,11 +6,14 @@
 //! Standard output is for results, standard error for logs and progress. Every command returns an error with its
 //! causes, which ends the program with status 1; wrong arguments end it with status 2.
 
+mod chaos;
 mod demo;
 mod doctor;
 mod document;
+mod emulator;
 mod logging;
 mod pump;
+mod rng;
 mod secrets;
 mod send;
 mod signals;
@@ -41,12 +44,16 @@ enum Command {
     Send(Box<send::Args>),
     /// Say what became of a message, or how an app is.
     Status(Box<status::Args>),
+    /// Show that it holds: kill workers at every kind of call, lose replies, kill the emulator, and count what is in the store.
+    Chaos(Box<chaos::Args>),
+    /// Run the emulator alone.
+    Emulator(Box<emulator::Args>),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let command = CommandLine::parse().command;
-    logging::start(matches!(&command, Command::Up(args) if args.demo));
+    logging::start(matches!(&command, Command::Up(args) if args.demo) || matches!(&command, Command::Chaos(_)));
     match run(command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -63,6 +70,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Pump(args) => pump::run(*args).await,
         Command::Send(args) => send::run(*args).await,
         Command::Status(args) => status::run(*args).await,
+        Command::Chaos(args) => chaos::run(*args).await,
+        Command::Emulator(args) => emulator::run(*args).await,
     }
 }
 

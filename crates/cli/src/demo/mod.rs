@@ -8,7 +8,6 @@
 mod count;
 mod plan;
 mod report;
-mod rng;
 mod send;
 mod twilio;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::rng::Rng;
+use crate::rng::Rng;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]

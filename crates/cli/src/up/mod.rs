@@ -26,7 +26,9 @@ use oncebus_host::Sqlite;
 use oncebus_runtime::platform::Clock as _;
 use oncebus_runtime::platform::native::Native;
 use services::{Connections, Emulated};
-use variables::{Document, Secrets, Variables};
+
+pub(crate) use services::Services;
+pub(crate) use variables::{Document, Secrets, Variables};
 
 use crate::demo::Demo;
 use crate::document;

@@ -37,10 +37,10 @@ pub(super) struct Connections {
 
 /// Both services.
 #[derive(Debug)]
-pub(super) struct Services {
-    pub(super) send: ServiceBusConnection,
-    pub(super) listen: ServiceBusConnection,
-    pub(super) storage: StorageConnection,
+pub(crate) struct Services {
+    pub(crate) send: ServiceBusConnection,
+    pub(crate) listen: ServiceBusConnection,
+    pub(crate) storage: StorageConnection,
 }
 
 /// The emulator, and which halves of it are used.

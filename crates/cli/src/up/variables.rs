@@ -17,21 +17,21 @@ const STORAGE_SAS_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// The secrets that the app is started with.
 #[derive(Debug)]
-pub(super) struct Secrets {
+pub(crate) struct Secrets {
     /// What the pump shows to the app.
-    pub(super) run_token: Secret,
+    pub(crate) run_token: Secret,
     /// What Twilio's requests are signed with, if there are any.
-    pub(super) twilio_auth_token: Option<Secret>,
+    pub(crate) twilio_auth_token: Option<Secret>,
 }
 
 /// Values by the names of variables. All are kept as secrets, since some are.
 #[derive(Debug)]
-pub(super) struct Variables(BTreeMap<&'static str, Secret>);
+pub(crate) struct Variables(BTreeMap<&'static str, Secret>);
 
 impl Variables {
     /// The variables of an app at `public_url` that works with these services. With an account key the app is given
     /// a SAS in its place: read, create and write, in the one container.
-    pub(super) fn new(
+    pub(crate) fn new(
         document: &Document,
         public_url: &str,
         services: &Services,
@@ -57,15 +57,15 @@ impl Variables {
     }
 
     /// Names and values, **secrets among them**.
-    pub(super) fn expose(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn expose(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (*name, value.expose()))
     }
 }
 
 /// The configuration, checked, and as the app gets it.
 #[derive(Debug)]
-pub(super) struct Document {
-    pub(super) config: Config,
+pub(crate) struct Document {
+    pub(crate) config: Config,
     /// JSON in one line, without a single quote: it can stand between two.
     line: String,
 }
@@ -79,7 +79,7 @@ impl Document {
     }
 
     /// Reads the document. `log_effects` turns on the log that shows whether a step ran twice.
-    pub(super) fn parse(text: &str, log_effects: bool) -> anyhow::Result<Self> {
+    pub(crate) fn parse(text: &str, log_effects: bool) -> anyhow::Result<Self> {
         Config::parse(text)?;
         let mut tree = parse_document(text)?;
         if log_effects {
