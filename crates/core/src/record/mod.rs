@@ -22,8 +22,10 @@
 //! | T7 | `p` → `d` | [`Record::finish`] |
 //! | T8 | `p` → `r`, after a failure or at a deadline | [`Record::release`] |
 //! | T9 | `p` → `x`; `x` → `x` once the poison copy is made | [`Record::park`], [`Record::copied`] |
+//! | T10 | `x` → `r`, epoch + 1, by an operator | [`Record::redrive`] |
 //!
-//! T2, the look, is [`finding::examine`]; a redrive by an operator (T10) has its place here when it comes.
+//! T2, the look, is [`finding::examine`]. What an operator does is apart: T10 and dead letters in [`redrive`], deleting in
+//! [`retention`].
 //!
 //! # Time
 //!
@@ -32,6 +34,8 @@
 
 mod codec;
 pub mod finding;
+pub mod redrive;
+pub mod retention;
 
 use std::time::Duration;
 

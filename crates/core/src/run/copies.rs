@@ -11,6 +11,9 @@ use crate::config::QueueConfig;
 use crate::id::Mark;
 use crate::message::{Delivery, Outgoing, PropertyValue, property};
 
+/// The epoch of a copy that was made for none. Epochs begin with 1.
+pub(super) const NO_EPOCH: u64 = 0;
+
 /// A copy to be sent.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Copy {
@@ -57,6 +60,16 @@ pub(super) fn poison(
     message.properties.set(property::DEAD_LETTER_DESCRIPTION, why.description);
     message.properties.set(property::SOURCE_QUEUE, queue.name.as_str());
     Copy { queue: queue.poison_queue.clone(), message, delay: Duration::ZERO }
+}
+
+/// A copy of a dead letter, back to a queue: without what made it one. `epoch` is that of the record, where it was reopened for
+/// this copy; `None` where nothing was written, and the copy stands for no epoch.
+pub(super) fn redriven(letter: &Delivery, id: &str, epoch: Option<u64>, queue: &str, fresh: &Mark) -> Copy {
+    let mut message = copy(letter, id, epoch.unwrap_or(NO_EPOCH), fresh);
+    for name in [property::DEAD_LETTER_REASON, property::DEAD_LETTER_DESCRIPTION, property::SOURCE_QUEUE] {
+        message.properties.remove(name);
+    }
+    Copy { queue: queue.to_owned(), message, delay: Duration::ZERO }
 }
 
 fn copy(delivery: &Delivery, id: &str, epoch: u64, fresh: &Mark) -> Outgoing {

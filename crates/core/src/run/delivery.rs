@@ -19,7 +19,7 @@ mod settling;
 use std::time::Duration;
 
 use super::command::{Command, Context, Held, Next, Reply, give_up};
-use super::copies::{Copy, Poison};
+use super::copies::{Copy, NO_EPOCH, Poison};
 use super::writing::{Resolved, Write};
 use super::{Outcome, Tag, Work};
 use crate::config::QueueConfig;
@@ -37,9 +37,6 @@ const LOOK_AGAIN: [Duration; 3] = [Duration::from_millis(250), Duration::from_se
 const MAX_ATTEMPTS: &str = "max-attempts";
 const REJECTED: &str = "rejected";
 const PAYLOAD_MISMATCH: &str = "payload-mismatch";
-
-/// The epoch of a copy that was made for none. Epochs begin with 1.
-const NO_EPOCH: u64 = 0;
 
 /// From so many deaths of its holders on, a message is claimed only when nothing else is: an instance that it kills takes
 /// nobody along. One death may be an accident; waiting costs the others time.

@@ -22,6 +22,7 @@ mod command;
 mod copies;
 pub mod delivery;
 mod machine;
+pub mod redrive;
 mod summary;
 #[cfg(test)]
 mod tests;

@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use super::{After, AfterCopy, Handling, MAX_ATTEMPTS, REJECTED, Stage};
+use crate::record::retention::LONGEST_RETRY;
 use crate::record::{ETag, MAX_CHECKPOINT, Record, Release};
 use crate::retry::full_jitter;
 use crate::run::command::{Context, Held, Next, Reply};
 use crate::run::copies::{self, Copy, Poison};
 use crate::run::writing::{Resolved, Write};
 use crate::run::{Outcome, Step};
-
-/// The longest delay that a processor may ask for: half of the 14 days that records are kept at the least.
-const LONGEST_RETRY: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 impl Handling {
     /// What the processor said of this message, and how long its call took.
