@@ -1,11 +1,12 @@
 //! `oncebus`: the command line.
 //!
 //! `up` runs everything in the foreground, `pump` keeps runs of an app going that runs elsewhere, `doctor` looks at the
-//! services and makes what is missing, `send` puts messages in, `status` says what became of them.
+//! services and makes what is missing, `send` puts messages in, `status` says what became of them, `bench` measures.
 //!
 //! Standard output is for results, standard error for logs and progress. Every command returns an error with its
 //! causes, which ends the program with status 1; wrong arguments end it with status 2.
 
+mod bench;
 mod chaos;
 mod demo;
 mod doctor;
@@ -48,6 +49,8 @@ enum Command {
     Chaos(Box<chaos::Args>),
     /// Run the emulator alone.
     Emulator(Box<emulator::Args>),
+    /// Measure.
+    Bench(Box<bench::Args>),
 }
 
 #[tokio::main]
@@ -72,6 +75,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Status(args) => status::run(*args).await,
         Command::Chaos(args) => chaos::run(*args).await,
         Command::Emulator(args) => emulator::run(*args).await,
+        Command::Bench(args) => bench::run(*args).await,
     }
 }
 

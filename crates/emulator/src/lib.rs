@@ -56,6 +56,7 @@ pub use broker::{MessageState, QueueOptions};
 pub use clock::Clock;
 pub use emulator::{Emulator, Options, StartError, Tier};
 pub use faults::{Fault, FaultError, Service};
+pub use http::server::connection_settings;
 pub use ids::{CountingIds, IdSource, RandomIds};
 pub use store::{Store, StoreError};
 pub use time::UnixMillis;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -48,17 +49,24 @@ pub(crate) async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, mu
     }
 }
 
-async fn connection<H: Handler>(stream: TcpStream, handler: Arc<H>, mut closing: watch::Receiver<bool>) {
-    // An answer is written in one go; waiting for more to send would only delay it.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| Arc::clone(&handler).handle(request));
-    let connection = hyper::server::conn::http1::Builder::new()
+/// How every port speaks HTTP/1.1; for comparisons with a server that does nothing else.
+#[must_use]
+pub fn connection_settings() -> http1::Builder {
+    let mut settings = http1::Builder::new();
+    settings
         .timer(TokioTimer::new())
         // The services' clocks may be moved; they write the date themselves.
         .auto_date_header(false)
         // A client that closes its half has gone away: its long poll must not take a message.
-        .half_close(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .half_close(false);
+    settings
+}
+
+async fn connection<H: Handler>(stream: TcpStream, handler: Arc<H>, mut closing: watch::Receiver<bool>) {
+    // An answer is written in one go; waiting for more to send would only delay it.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| Arc::clone(&handler).handle(request));
+    let connection = connection_settings().serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     loop {
         tokio::select! {
