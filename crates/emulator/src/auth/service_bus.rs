@@ -173,7 +173,8 @@ impl<'a> Token<'a> {
 
 /// The path that a resource URI names: scheme, host, port, query and outer slashes gone, lower case.
 fn scope_path(resource: &str) -> String {
-    let uri = decode(resource).to_lowercase();
+    // Some clients sign the URL as it stands in the request line: what it escapes is escaped once more here.
+    let uri = decode(&decode(resource)).to_lowercase();
     let rest = uri.split_once("://").map_or(uri.as_str(), |(_, rest)| rest);
     let path = rest.split_once('/').map_or("", |(_, path)| path);
     let path = path.split(['?', '#']).next().unwrap_or("");

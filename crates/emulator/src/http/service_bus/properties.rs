@@ -3,6 +3,7 @@
 //! A message's broker properties are one header of compact JSON; each custom property is a header whose
 //! value is a JSON scalar. Everything that is read here comes from outside and may be anything.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -154,12 +155,15 @@ fn parse_time_span(text: &str) -> Option<Duration> {
 /// The custom properties among a request's headers.
 pub(super) fn custom_from_headers(headers: &HeaderMap) -> Vec<(String, PropertyValue)> {
     let custom = headers.iter().filter(|(name, _)| !STANDARD.contains(&name.as_str()));
-    custom
-        .filter_map(|(name, value)| {
-            let text = String::from_utf8_lossy(value.as_bytes());
-            Some((name.as_str().to_owned(), parse_custom(&text)?))
-        })
-        .collect()
+    custom.filter_map(|(name, value)| Some((name.as_str().to_owned(), parse_custom(&header_text(value))?))).collect()
+}
+
+/// What a header says: UTF-8, and where it is none, Latin-1, which is what HTTP/1.1 clients write then.
+fn header_text(value: &HeaderValue) -> Cow<'_, str> {
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(value.as_bytes().iter().copied().map(char::from).collect()),
+    }
 }
 
 /// Reads one header's value. What is no JSON scalar is text; `null` is nothing.
@@ -325,6 +329,13 @@ mod tests {
             assert_eq!(round_trip(sent).as_deref(), Some(returned));
         }
         assert_eq!(round_trip("null"), None);
+    }
+
+    #[test]
+    fn a_header_is_utf_8_or_latin_1() {
+        let read = |bytes: &[u8]| header_text(&HeaderValue::from_bytes(bytes).unwrap()).into_owned();
+        assert_eq!(read("\"grüße\"".as_bytes()), "\"grüße\"");
+        assert_eq!(read(b"\"gr\xfc\xdfe\""), "\"grüße\"");
     }
 
     #[test]

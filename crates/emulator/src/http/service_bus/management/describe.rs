@@ -30,6 +30,9 @@ const READ_ONLY: [&str; 9] = [
     "MaxMessageSizeInKilobytes",
 ];
 
+/// In characters, as documented.
+const LONGEST_METADATA: usize = 1024;
+
 impl Sent {
     /// Reads a description and checks what can be said without knowing the entity.
     pub(super) fn read(
@@ -81,6 +84,22 @@ impl Sent {
                 "The value supplied must be between 00:00:20 and 7.00:00:00.\nParameter name: \
                  DuplicateDetectionHistoryTimeWindow\nActual value was {}.",
                 time_span(window)
+            )));
+        }
+        let shortest = [("AutoDeleteOnIdle", 300), ("DefaultMessageTimeToLive", 1), ("LockDuration", 1)];
+        for (name, seconds) in shortest {
+            let (given, least) = (sent.duration(name)?, Duration::from_secs(seconds));
+            if let Some(given) = given.filter(|given| *given < least) {
+                return Err(Problem::bad_request(format!(
+                    "The value supplied must be at least {}.\nParameter name: {name}\nActual value was {}.",
+                    time_span(least),
+                    time_span(given)
+                )));
+            }
+        }
+        if sent.elements.get("UserMetadata").is_some_and(|text| text.chars().count() > LONGEST_METADATA) {
+            return Err(Problem::bad_request(format!(
+                "The length of UserMetadata must not exceed {LONGEST_METADATA} characters."
             )));
         }
         Ok(sent)

@@ -23,6 +23,10 @@ const TRUE_FILTER: &str = "<Filter i:type=\"TrueFilter\"><SqlExpression>1=1</Sql
 const FALSE_FILTER: &str = "<Filter i:type=\"FalseFilter\"><SqlExpression>1=0</SqlExpression><CompatibilityLevel>20</CompatibilityLevel></Filter>";
 const EMPTY_ACTION: &str = "<Action i:type=\"EmptyRuleAction\"/>";
 
+/// How filters and actions were called by the first version of the service. `azure-sb` for Node still
+/// writes its actions so.
+const OLD_SQL: &str = "SqlFilterExpression";
+
 /// Reads a rule.
 pub(super) fn read(name: &str, root: &Element, now: UnixMillis) -> Result<Rule, Problem> {
     let (filter, mut shown) = read_filter(root.child("Filter"))?;
@@ -66,9 +70,9 @@ fn read_filter(sent: Option<&Element>) -> Result<(Filter, String), Problem> {
     match kind(sent) {
         "" | "TrueFilter" => Ok((Filter::True, TRUE_FILTER.to_owned())),
         "FalseFilter" => Ok((Filter::False, FALSE_FILTER.to_owned())),
-        "SqlFilter" => {
+        "SqlFilter" | OLD_SQL => {
             let condition = Condition::parse(expression(sent), &parameters(sent)?).map_err(|e| unreadable(&e))?;
-            Ok((Filter::Sql(condition), written(sent)))
+            Ok((Filter::Sql(condition), written(&of_kind(sent, "SqlFilter"))))
         }
         "CorrelationFilter" => {
             let mut broker = BTreeMap::new();
@@ -90,12 +94,17 @@ fn read_action(sent: Option<&Element>) -> Result<(Option<Action>, String), Probl
     let Some(sent) = sent else { return Ok((None, EMPTY_ACTION.to_owned())) };
     match kind(sent) {
         "" | "EmptyRuleAction" => Ok((None, EMPTY_ACTION.to_owned())),
-        "SqlRuleAction" => {
+        "SqlRuleAction" | "SqlFilterAction" | OLD_SQL => {
             let statements = Statements::parse(expression(sent), &parameters(sent)?).map_err(|e| unreadable(&e))?;
-            Ok((Some(Action(statements)), written(sent)))
+            Ok((Some(Action(statements)), written(&of_kind(sent, "SqlRuleAction"))))
         }
         other => Err(Problem::bad_request(format!("The action type '{other}' is not known."))),
     }
+}
+
+/// The same under the name that the service has for it.
+fn of_kind(element: &Element, name: &str) -> Element {
+    Element { kind: Some(name.to_owned()), ..element.clone() }
 }
 
 fn unreadable(error: &SqlError) -> Problem {
