@@ -242,6 +242,19 @@ pub async fn perform<P: Platform>(
             let reply = result.map(|found| found.map_or(Reply::Missing, |seen| Reply::Found(Box::new(seen))));
             (reply.unwrap_or_else(|failure| read_failed(&failure)), calls)
         }
+        Command::Store { name, content } => {
+            let (result, calls) = records.store(&name, content, deadline).await;
+            let result = result.map(|created| match created {
+                Created::New(etag) => Reply::Stored(etag),
+                Created::Exists => Reply::Exists,
+            });
+            (result.unwrap_or_else(|failure| read_failed(&failure)), calls)
+        }
+        Command::Load { name } => {
+            let (result, calls) = records.load(&name, deadline).await;
+            let reply = result.map(|found| found.map_or(Reply::Missing, Reply::Loaded));
+            (reply.unwrap_or_else(|failure| read_failed(&failure)), calls)
+        }
         Command::Renew => settled(listen.renew(queue, lock, deadline).await),
         Command::Complete => settled(listen.complete(queue, lock, deadline).await),
         Command::Abandon => settled(listen.abandon(queue, lock, deadline).await),
@@ -273,7 +286,7 @@ async fn written<P: Platform>(platform: &P, result: Result<Reply, Failure>, dead
     }
 }
 
-/// A look has changed nothing, whatever became of it.
+/// A look or a read has changed nothing, whatever became of it; and nothing rests on a checkpoint that no record names.
 fn read_failed(failure: &Failure) -> Reply {
     let text = failure.to_string();
     match failure {

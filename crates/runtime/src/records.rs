@@ -1,4 +1,4 @@
-//! The records in Blob Storage: one request each, and what it says.
+//! The records in Blob Storage, and the large checkpoints beside them: one request each, and what it says.
 //!
 //! Nothing here decides. A write whose fate is unknown is reported as [`Failure::Ambiguous`] for the record protocol
 //! to look into.
@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderValue, Request};
 use oncebus_azure::blob::{
-    self, BlobContainer, CreateOutcome, HeadOutcome, Metadata, WriteOutcome, parse_create, parse_head, parse_write,
+    self, BlobContainer, Condition, CreateOutcome, GetOutcome, HeadOutcome, Metadata, WriteOutcome, parse_create,
+    parse_get, parse_head, parse_write,
 };
 use oncebus_azure::connection::StorageConnection;
 use oncebus_core::record::{ETag, Record, Seen};
@@ -21,6 +22,9 @@ use crate::platform::Platform;
 
 /// The longest that one request may take.
 const EACH: Duration = Duration::from_secs(10);
+
+/// The content type of a checkpoint: its bytes are the processor's own affair.
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// How long a SAS that is signed here is good for.
 const SAS_LIFETIME: Duration = Duration::from_secs(20 * 60);
@@ -76,9 +80,23 @@ impl<'p, P: Platform> Records<'p, P> {
             Err(failure) => return (Err(failure), 0),
         };
         let (result, tries) = self.write_once(request, deadline).await;
-        let parsed = result.and_then(|response| Ok(parse_create(response)?)).and_then(|outcome| match outcome {
-            CreateOutcome::Created { etag } => Ok(Created::New(from_azure(&etag)?)),
-            CreateOutcome::Exists => Ok(Created::Exists),
+        (result.and_then(created), tries)
+    }
+
+    /// Stores a blob under a name that nobody else uses. Repeated: what is there is what was to be stored.
+    pub async fn store(&self, name: &str, content: Bytes, deadline: Instant) -> Counted<Created> {
+        let request = self.container.put(name, content, &OCTETS, &Condition::IfAbsent);
+        let (result, tries) = self.repeat(request, deadline).await;
+        (result.and_then(created), tries)
+    }
+
+    /// Reads a blob.
+    pub async fn load(&self, name: &str, deadline: Instant) -> Counted<Option<Bytes>> {
+        let (result, tries) = self.repeat(self.container.get(name), deadline).await;
+        let parsed = result.and_then(|response| Ok(parse_get(response)?));
+        let parsed = parsed.map(|outcome| match outcome {
+            GetOutcome::Found { body, .. } => Some(body),
+            GetOutcome::Missing => None,
         });
         (parsed, tries)
     }
@@ -113,10 +131,15 @@ impl<'p, P: Platform> Records<'p, P> {
     }
 
     async fn head(&self, name: &str, deadline: Instant) -> Counted<HeadOutcome> {
+        let (result, tries) = self.repeat(self.container.head(name), deadline).await;
+        (result.and_then(|response| Ok(parse_head(response)?)), tries)
+    }
+
+    /// What may be done more than once.
+    async fn repeat(&self, request: Request<Bytes>, deadline: Instant) -> Counted<http::Response<Bytes>> {
         let bounds = Bounds { repeat: Repeat::Always, each: EACH, deadline, wait_when_throttled: true };
-        let Called { result, tries } = call(self.platform, self.container.head(name), bounds).await;
-        let parsed = result.map_err(Failure::from).and_then(|response| Ok(parse_head(response)?));
-        (parsed, tries)
+        let Called { result, tries } = call(self.platform, request, bounds).await;
+        (result.map_err(Failure::from), tries)
     }
 
     async fn write_once(&self, request: Request<Bytes>, deadline: Instant) -> Counted<http::Response<Bytes>> {
@@ -128,6 +151,13 @@ impl<'p, P: Platform> Records<'p, P> {
 
 fn metadata(record: &Record) -> Result<Metadata, Failure> {
     Metadata::from_pairs(record.to_metadata()).map_err(|error| Failure::Refused(error.to_string()))
+}
+
+fn created(response: http::Response<Bytes>) -> Result<Created, Failure> {
+    match parse_create(response)? {
+        CreateOutcome::Created { etag } => Ok(Created::New(from_azure(&etag)?)),
+        CreateOutcome::Exists => Ok(Created::Exists),
+    }
 }
 
 /// The parser has made sure that it is not empty; the core insists on seeing that for itself.

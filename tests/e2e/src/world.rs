@@ -287,13 +287,20 @@ impl World {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The one record in the container.
+    /// The names of all blobs.
+    #[must_use]
+    pub fn blob_names(&self) -> Vec<String> {
+        self.admin().blobs(CONTAINER).into_iter().map(|blob| blob.name).collect()
+    }
+
+    /// The one record in the container; lock keys and large checkpoints are none.
     ///
     /// # Panics
     /// When there is not exactly one.
     #[must_use]
     pub fn record(&self) -> BTreeMap<String, String> {
         let mut blobs = self.admin().blobs(CONTAINER);
+        blobs.retain(|blob| !blob.name.starts_with("keys/") && !blob.name.contains(".cp/"));
         assert_eq!(blobs.len(), 1, "not one record");
         let metadata = blobs.remove(0).metadata;
         metadata.into_iter().collect()

@@ -154,6 +154,23 @@ async fn checkpoints_are_stored_and_the_next_attempt_starts_from_the_last() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_checkpoint_has_a_blob_of_its_own_and_survives_the_instance() {
+    use oncebus_e2e::{At, Cut, Does};
+    let world = World::with(Setup::flaky()).await;
+    world.send("orders", "m-1", r#"{"flaky":{"steps":3,"checkpoint_bytes":50000}}"#).await;
+    world.cuts.add(Cut::after(2, At::Write, Does::DieBefore));
+    world.run_and_die("orders").await;
+    let record = world.record();
+    assert_eq!((record["sp"].as_str(), record.contains_key("cp")), ("2", false));
+    let names = world.blob_names();
+    assert!(names.iter().any(|name| name.ends_with(&format!(".cp/{}", record["cb"]))), "{names:?}");
+    world.let_locks_expire();
+    let summary = world.run("orders").await;
+    // `flaky` rejects a checkpoint that is not the one of its step.
+    assert_eq!((summary.done, summary.parked, summary.calls.load), (1, 0, 1), "{summary:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_runs_at_once_never_process_a_message_twice() {
     let world = World::start().await;
     for n in 0..40 {

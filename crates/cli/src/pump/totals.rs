@@ -52,10 +52,10 @@ impl Totals {
             mismatched: self.mismatched.saturating_sub(earlier.mismatched),
             lost: self.lost.saturating_sub(earlier.lost),
             unsettled: self.unsettled.saturating_sub(earlier.unsettled),
-            calls: calls_since(&self.calls, &earlier.calls),
+            calls: self.calls.since(&earlier.calls),
             without_key: WithoutKey {
                 received: self.without_key.received.saturating_sub(earlier.without_key.received),
-                calls: calls_since(&self.without_key.calls, &earlier.without_key.calls),
+                calls: self.without_key.calls.since(&earlier.without_key.calls),
             },
         }
     }
@@ -63,20 +63,6 @@ impl Totals {
     /// Messages that are finished and gone from their queue.
     pub(crate) fn settled(&self) -> u64 {
         self.done + self.duplicate + self.parked + self.mismatched
-    }
-}
-
-fn calls_since(now: &CallCounts, earlier: &CallCounts) -> CallCounts {
-    CallCounts {
-        receive: now.receive.saturating_sub(earlier.receive),
-        receive_empty: now.receive_empty.saturating_sub(earlier.receive_empty),
-        renew: now.renew.saturating_sub(earlier.renew),
-        send: now.send.saturating_sub(earlier.send),
-        complete: now.complete.saturating_sub(earlier.complete),
-        abandon: now.abandon.saturating_sub(earlier.abandon),
-        create: now.create.saturating_sub(earlier.create),
-        look: now.look.saturating_sub(earlier.look),
-        write: now.write.saturating_sub(earlier.write),
     }
 }
 

@@ -11,7 +11,9 @@
 //! | `n` | failures and takeovers since the last checkpoint | decimal |
 //! | `ph` | payload SHA-256 | hex |
 //! | `sp` | checkpoints stored so far | decimal, absent for 0 |
-//! | `cp` | the last checkpoint | base64 |
+//! | `cp` | the last checkpoint, in the record | base64 |
+//! | `cb` | the last checkpoint, in a blob of its own: the end of its name | `{ep}-{at}` |
+//! | `ch` | SHA-256 of that blob's content | hex |
 //! | `ex` | milliseconds that the processor took so far | decimal, absent for 0 |
 //! | `rs` | result or last error | percent-encoded, cut at 768 |
 //! | `nb` | not before, in seconds after `Last-Modified` | decimal |
@@ -28,7 +30,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::{Record, State};
+use super::{Checkpoint, CheckpointBlob, Record, State};
 use crate::id::Mark;
 use crate::time::whole_seconds_up;
 
@@ -79,9 +81,15 @@ impl Record {
         if self.step > 0 {
             pairs.push(("sp", self.step.to_string()));
         }
-        if let Some(checkpoint) = &self.checkpoint {
+        match &self.checkpoint {
             // A header without a value is read differently by different servers: the padding alone stands for nothing.
-            pairs.push(("cp", if checkpoint.is_empty() { EMPTY.to_owned() } else { STANDARD.encode(checkpoint) }));
+            Some(Checkpoint::Inline(bytes)) if bytes.is_empty() => pairs.push(("cp", EMPTY.to_owned())),
+            Some(Checkpoint::Inline(bytes)) => pairs.push(("cp", STANDARD.encode(bytes))),
+            Some(Checkpoint::Blob(blob)) => {
+                pairs.push(("cb", blob.suffix.clone()));
+                pairs.push(("ch", blob.digest.clone()));
+            }
+            None => {}
         }
         if !self.executed.is_zero() {
             pairs.push(("ex", self.executed.as_millis().to_string()));
@@ -122,10 +130,18 @@ impl Record {
         let count = |name: &'static str| -> Result<u32, RecordError> {
             u32::try_from(whole(name)?.unwrap_or(0)).map_err(|_| RecordError::Malformed(name))
         };
-        let checkpoint = optional("cp").map(|text| {
+        let inline = |text: &str| {
             let encoded = if text == EMPTY { "" } else { text };
-            STANDARD.decode(encoded).map_err(|_| RecordError::Malformed("cp"))
-        });
+            STANDARD.decode(encoded).map(Checkpoint::Inline).map_err(|_| RecordError::Malformed("cp"))
+        };
+        let checkpoint = match (optional("cb"), optional("cp")) {
+            (Some(suffix), _) => {
+                let (suffix, digest) = (suffix.to_owned(), required("ch")?.to_owned());
+                Some(Checkpoint::Blob(Box::new(CheckpointBlob { suffix, digest })))
+            }
+            (None, Some(text)) => Some(inline(text)?),
+            (None, None) => None,
+        };
         required("n")?;
         Ok(Self {
             state,
@@ -136,7 +152,7 @@ impl Record {
             failures: count("n")?,
             payload: required("ph")?.to_owned(),
             step: count("sp")?,
-            checkpoint: checkpoint.transpose()?,
+            checkpoint,
             executed: Duration::from_millis(whole("ex")?.unwrap_or(0)),
             result: optional("rs").map(unescape),
             not_before: whole("nb")?.map(Duration::from_secs),
@@ -174,7 +190,16 @@ fn unescape(text: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::checkpoint::MAX_INLINE_CHECKPOINT;
     use super::*;
+
+    fn checkpoint() -> impl Strategy<Value = Checkpoint> {
+        let blob = ("[0-9]{1,20}-[0-9a-f-]{1,40}", "[0-9a-f]{64}");
+        prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..600).prop_map(Checkpoint::Inline),
+            blob.prop_map(|(suffix, digest)| Checkpoint::Blob(Box::new(CheckpointBlob { suffix, digest }))),
+        ]
+    }
 
     fn arbitrary() -> impl Strategy<Value = Record> {
         let states =
@@ -182,7 +207,7 @@ mod tests {
         let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), 0..100_000u64, 0..1_000_000u64);
         let texts = ("[0-9a-f]{32}", "[0-9a-f-]{1,40}", "[0-9a-f]{64}", "\\PC{0,100}");
         let optional = (
-            proptest::option::of(proptest::collection::vec(any::<u8>(), 0..600)),
+            proptest::option::of(checkpoint()),
             proptest::option::of("\\PC{0,100}"),
             proptest::option::of(0..90_000u64),
             any::<bool>(),
@@ -223,7 +248,7 @@ mod tests {
 
         #[test]
         fn no_metadata_makes_the_reader_panic(
-            pairs in proptest::collection::btree_map("(v|st|ep|own|at|ttl|n|ph|sp|cp|ex|rs|nb|pc|id)", "(1|p|%|\\PC{0,20})", 0..15)
+            pairs in proptest::collection::btree_map("(v|st|ep|own|at|ttl|n|ph|sp|cp|cb|ch|ex|rs|nb|pc|id)", "(1|p|%|\\PC{0,20})", 0..15)
         ) {
             let _ = Record::from_metadata(&pairs);
         }
@@ -233,7 +258,11 @@ mod tests {
     fn the_largest_record_fits_into_eight_kilobytes() {
         let author = super::super::Author { owner: "f".repeat(32), mark: Mark::parse(&"f".repeat(53)) };
         let record = Record::first(&"ä".repeat(600), &"f".repeat(64), Duration::from_secs(290), author.clone())
-            .checkpoint(vec![0xff; super::super::MAX_CHECKPOINT], Duration::from_secs(86_400), author.clone())
+            .checkpoint(
+                Checkpoint::Inline(vec![0xff; MAX_INLINE_CHECKPOINT]),
+                Duration::from_secs(86_400),
+                author.clone(),
+            )
             .park("ü".repeat(600), author.clone())
             .copied(author);
         let size: usize = record.to_metadata().iter().map(|(name, value)| name.len() + value.len()).sum();
@@ -260,5 +289,6 @@ mod tests {
         assert_eq!(with("ep", Some("-1")), RecordError::Malformed("ep"));
         assert_eq!(with("n", Some("4294967296")), RecordError::Malformed("n"));
         assert_eq!(with("cp", Some("?")), RecordError::Malformed("cp"));
+        assert_eq!(with("cb", Some("1-run-2")), RecordError::Missing("ch"));
     }
 }

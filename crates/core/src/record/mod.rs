@@ -32,6 +32,7 @@
 //! No client clock decides. A claim has expired when `Date` - `Last-Modified` > ttl + margin, both out of one answer of
 //! the storage server ([`Seen::age`]). Every metadata write moves `Last-Modified`, so every write renews.
 
+pub mod checkpoint;
 mod codec;
 pub mod finding;
 pub mod redrive;
@@ -39,13 +40,11 @@ pub mod retention;
 
 use std::time::Duration;
 
+pub use checkpoint::{Checkpoint, CheckpointBlob};
 pub use codec::RecordError;
 
 use crate::id::Mark;
 use crate::time::UnixTime;
-
-/// The most bytes of a checkpoint that fit into a record, with everything else of its 8 KB.
-pub const MAX_CHECKPOINT: usize = 4_096;
 
 /// The most bytes of a result or an error that a record keeps.
 pub const MAX_RESULT: usize = 512;
@@ -96,7 +95,7 @@ pub struct Record {
     /// How many checkpoints were stored.
     pub step: u32,
     /// The last checkpoint.
-    pub checkpoint: Option<Vec<u8>>,
+    pub checkpoint: Option<Checkpoint>,
     /// How long the calls of the processor have taken together, up to the last write.
     pub executed: Duration,
     /// The result, or the last error.
@@ -173,7 +172,7 @@ impl Record {
 
     /// T6: a step is done. Failures start again from zero, since the work has moved on.
     #[must_use]
-    pub fn checkpoint(&self, checkpoint: Vec<u8>, executed: Duration, author: Author) -> Self {
+    pub fn checkpoint(&self, checkpoint: Checkpoint, executed: Duration, author: Author) -> Self {
         Self {
             step: self.step.saturating_add(1),
             checkpoint: Some(checkpoint),
@@ -313,10 +312,10 @@ mod tests {
 
     #[test]
     fn a_takeover_raises_the_epoch_keeps_the_checkpoint_and_counts_a_death() {
-        let stepped = first().checkpoint(b"cp".to_vec(), Duration::from_secs(3), author(2));
+        let stepped = first().checkpoint(Checkpoint::Inline(b"cp".to_vec()), Duration::from_secs(3), author(2));
         let next = stepped.take_over(Duration::from_secs(45), author(3));
         assert_eq!((next.epoch, next.failures, next.attempt()), (2, 1, 2));
-        assert_eq!(next.checkpoint.as_deref(), Some(b"cp".as_slice()));
+        assert_eq!(next.checkpoint, stepped.checkpoint);
         assert_eq!((next.step, next.executed), (1, Duration::from_secs(3)));
         assert_eq!(next.mark, author(3).mark);
     }
@@ -335,7 +334,7 @@ mod tests {
         assert_eq!((released.failures, released.not_before), (1, Some(Duration::from_secs(9))));
         let again = released.take_over(Duration::from_secs(45), author(3));
         assert_eq!((again.failures, again.not_before), (1, None));
-        assert_eq!(again.checkpoint(vec![], Duration::ZERO, author(4)).failures, 0);
+        assert_eq!(again.checkpoint(Checkpoint::Inline(vec![]), Duration::ZERO, author(4)).failures, 0);
     }
 
     #[test]

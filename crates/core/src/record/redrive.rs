@@ -157,7 +157,7 @@ pub fn own_id(id: &str, payload: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ETag, Release};
+    use super::super::{Checkpoint, ETag, Release};
     use super::*;
     use crate::id::{Mark, check_logical_id};
 
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn t10_opens_the_record_for_what_is_sent() {
         let first = Record::first("id", "hash", Duration::from_secs(45), author());
-        let stepped = first.checkpoint(b"cp".to_vec(), Duration::from_secs(9), author());
+        let stepped = first.checkpoint(Checkpoint::Inline(b"cp".to_vec()), Duration::from_secs(9), author());
         let failed = Release::Failure { reason: "no".into(), not_before: Duration::from_secs(60) };
         let parked = stepped.release(failed, Duration::ZERO, author()).park("bad".into(), author()).copied(author());
         let opened = parked.redrive("edited", false, author());
@@ -260,7 +260,7 @@ mod tests {
             (opened.failures, opened.executed, opened.not_before, opened.copied),
             (0, Duration::ZERO, None, false)
         );
-        assert_eq!((opened.step, opened.checkpoint.as_deref()), (1, Some(b"cp".as_slice())));
+        assert_eq!((opened.step, opened.checkpoint), (1, stepped.checkpoint));
         assert_eq!(opened.result.as_deref(), Some("bad"), "the last error stays readable");
         let anew = parked.redrive("hash", true, author());
         assert_eq!((anew.step, anew.checkpoint), (0, None));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::copies::Copy;
 #[cfg(doc)]
 use super::delivery::Handling;
@@ -25,6 +27,19 @@ pub enum Command {
         /// What to write.
         record: Record,
     },
+    /// Store a large checkpoint in a blob of its own, under `If-None-Match: *`. Nobody else uses the name: what is there
+    /// already is this, from a try whose answer was lost.
+    Store {
+        /// The blob.
+        name: String,
+        /// Its content.
+        content: Bytes,
+    },
+    /// Read a large checkpoint.
+    Load {
+        /// The blob.
+        name: String,
+    },
     /// Renew the broker's lock.
     Renew,
     /// Send a copy.
@@ -44,6 +59,10 @@ pub enum CommandKind {
     Look,
     /// [`Command::Write`].
     Write,
+    /// [`Command::Store`].
+    Store,
+    /// [`Command::Load`].
+    Load,
     /// [`Command::Renew`].
     Renew,
     /// [`Command::Send`].
@@ -59,7 +78,7 @@ impl CommandKind {
     #[must_use]
     pub const fn service(self) -> Service {
         match self {
-            Self::Create | Self::Look | Self::Write => Service::Storage,
+            Self::Create | Self::Look | Self::Write | Self::Store | Self::Load => Service::Storage,
             Self::Renew | Self::Send | Self::Complete | Self::Abandon => Service::ServiceBus,
         }
     }
@@ -73,6 +92,8 @@ impl Command {
             Self::Create(_) => CommandKind::Create,
             Self::Look => CommandKind::Look,
             Self::Write { .. } => CommandKind::Write,
+            Self::Store { .. } => CommandKind::Store,
+            Self::Load { .. } => CommandKind::Load,
             Self::Renew => CommandKind::Renew,
             Self::Send(_) => CommandKind::Send,
             Self::Complete => CommandKind::Complete,
@@ -84,13 +105,15 @@ impl Command {
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reply {
-    /// The record was created, or written.
+    /// The record was created or written, or the checkpoint stored.
     Stored(ETag),
     /// A create found the record there (409 or 412).
     Exists,
     /// A look found the record.
     Found(Box<Seen>),
-    /// A look found nothing (404).
+    /// A large checkpoint was read.
+    Loaded(Bytes),
+    /// A look, or a read, found nothing (404).
     Missing,
     /// A conditional write was refused (404 or 412): somebody else has written.
     Refused,

@@ -13,10 +13,13 @@
 //! got its 201.** In every other case it is left alone, and the peek-lock lapses: a later delivery finds the record and goes on
 //! from there. No reply can make it guess: an ambiguous write is looked at ([`super::writing`]).
 
+mod checkpoints;
 mod keeping;
 mod settling;
 
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::command::{Command, Context, Held, Next, Reply, give_up};
 use super::copies::{Copy, NO_EPOCH, Poison};
@@ -26,7 +29,7 @@ use crate::config::QueueConfig;
 use crate::id::{payload_hash, record_name};
 use crate::message::{Delivery, property};
 use crate::record::finding::{Arrival, Finding, examine};
-use crate::record::{ETag, Record, Seen};
+use crate::record::{Checkpoint, CheckpointBlob, ETag, Record, Seen};
 use crate::time::Instant;
 
 /// Waits between looks at a record that another holds: most holders are done within moments, and then this
@@ -37,6 +40,7 @@ const LOOK_AGAIN: [Duration; 3] = [Duration::from_millis(250), Duration::from_se
 const MAX_ATTEMPTS: &str = "max-attempts";
 const REJECTED: &str = "rejected";
 const PAYLOAD_MISMATCH: &str = "payload-mismatch";
+const CHECKPOINT_LOST: &str = "checkpoint-lost";
 
 /// From so many deaths of its holders on, a message is claimed only when nothing else is: an instance that it kills takes
 /// nobody along. One death may be an accident; waiting costs the others time.
@@ -72,8 +76,12 @@ enum Stage {
     Creating(Write),
     Looking,
     TakingOver(Write),
+    /// Reads the checkpoint that the claimed record names.
+    Loading(CheckpointBlob),
     /// The processor has it.
     Working,
+    /// Stores a checkpoint before the record names it. The step that it ends took so long.
+    Storing(CheckpointBlob, Duration),
     Writing(Write, After),
     Renewing,
     Sending(AfterCopy),
@@ -89,7 +97,8 @@ enum After {
     Go,
     /// The claim is renewed, and the broker's lock was before.
     Kept,
-    Leave,
+    /// Let go, and left to come back.
+    Leave(Outcome),
     Complete(Outcome),
     /// The record is parked: the poison copy.
     Poison,
@@ -117,6 +126,8 @@ pub struct Handling {
     renewal_asked: Instant,
     stage: Stage,
     held: Option<Held>,
+    /// The content of the record's checkpoint, where that is in a blob of its own.
+    checkpoint: Option<Bytes>,
     vanished: u8,
     looks: usize,
     alone: bool,
@@ -138,6 +149,7 @@ impl Handling {
             renewal_asked: pending_since,
             stage: Stage::Idle(Idle::New),
             held: None,
+            checkpoint: None,
             vanished: 0,
             looks: 0,
             alone: false,
@@ -168,6 +180,12 @@ impl Handling {
         self.held.as_ref()
     }
 
+    /// The bytes it holds in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.delivery.body.len() + self.checkpoint.as_ref().map_or(0, Bytes::len)
+    }
+
     /// Whether it will be ready for the processor in a moment: on its way to a claim, or to the renewal of one. Neither
     /// waiting for others nor past that.
     #[must_use]
@@ -175,6 +193,7 @@ impl Handling {
         match self.stage {
             Stage::RenewingFirst(_) | Stage::Creating(_) | Stage::Looking | Stage::TakingOver(_) => self.looks == 0,
             Stage::Keeping(Idle::Ready) | Stage::Writing(_, After::Go | After::Kept) | Stage::Renewing => true,
+            Stage::Loading(_) | Stage::Storing(..) => true,
             _ => false,
         }
     }
@@ -199,7 +218,11 @@ impl Handling {
             attempt: record.attempt(),
             epoch: record.epoch,
             step: record.step,
-            checkpoint: record.checkpoint.clone(),
+            checkpoint: match &record.checkpoint {
+                Some(Checkpoint::Inline(bytes)) => Some(bytes.clone()),
+                Some(Checkpoint::Blob(_)) => self.checkpoint.as_ref().map(|content| content.to_vec()),
+                None => None,
+            },
             time_left,
         })
     }
@@ -260,10 +283,12 @@ impl Handling {
             Stage::Creating(write) => self.on_create(write, reply, context),
             Stage::Looking => self.on_look(reply, context),
             Stage::TakingOver(write) => self.on_taken_over(write, reply, context),
+            Stage::Loading(blob) => self.on_loaded(&blob, reply, context),
+            Stage::Storing(blob, took) => self.on_stored(blob, took, reply, context),
             Stage::Writing(write, after) => self.on_written(write, after, reply, context),
             Stage::Renewing => match self.on_renewed(reply) {
                 Ok(()) => self.ready(),
-                Err(_) => self.let_go(context),
+                Err(_) => self.let_go(Outcome::Lost, context),
             },
             Stage::Sending(after) => match (reply, after) {
                 (Reply::Settled, AfterCopy::Complete(outcome)) => self.complete(outcome),
@@ -419,7 +444,7 @@ impl Handling {
     fn hold(&mut self, write: Write, etag: ETag) -> Next {
         let (record, since) = write.into_parts();
         self.held = Some(Held { record, etag, since });
-        self.ready()
+        self.load_or_be_ready()
     }
 
     fn ready(&mut self) -> Next {

@@ -30,6 +30,12 @@ pub struct CallCounts {
     pub look: u64,
     /// Records written.
     pub write: u64,
+    /// Large checkpoints stored.
+    #[serde(default)]
+    pub store: u64,
+    /// Large checkpoints read.
+    #[serde(default)]
+    pub load: u64,
 }
 
 impl CallCounts {
@@ -38,6 +44,8 @@ impl CallCounts {
             CommandKind::Create => &mut self.create,
             CommandKind::Look => &mut self.look,
             CommandKind::Write => &mut self.write,
+            CommandKind::Store => &mut self.store,
+            CommandKind::Load => &mut self.load,
             CommandKind::Renew => &mut self.renew,
             CommandKind::Send => &mut self.send,
             CommandKind::Complete => &mut self.complete,
@@ -57,6 +65,26 @@ impl CallCounts {
         self.create += other.create;
         self.look += other.look;
         self.write += other.write;
+        self.store += other.store;
+        self.load += other.load;
+    }
+
+    /// What was added since an earlier sum.
+    #[must_use]
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            receive: self.receive.saturating_sub(earlier.receive),
+            receive_empty: self.receive_empty.saturating_sub(earlier.receive_empty),
+            renew: self.renew.saturating_sub(earlier.renew),
+            send: self.send.saturating_sub(earlier.send),
+            complete: self.complete.saturating_sub(earlier.complete),
+            abandon: self.abandon.saturating_sub(earlier.abandon),
+            create: self.create.saturating_sub(earlier.create),
+            look: self.look.saturating_sub(earlier.look),
+            write: self.write.saturating_sub(earlier.write),
+            store: self.store.saturating_sub(earlier.store),
+            load: self.load.saturating_sub(earlier.load),
+        }
     }
 
     /// Requests to Service Bus for messages that were received: no sends, no empty polls.
@@ -68,7 +96,7 @@ impl CallCounts {
     /// Requests to Blob Storage.
     #[must_use]
     pub const fn storage(&self) -> u64 {
-        self.create + self.look + self.write
+        self.create + self.look + self.write + self.store + self.load
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::{After, Handling, Idle, Stage};
 use crate::config::QueueConfig;
+use crate::run::Outcome;
 use crate::run::command::{Context, Next, Reply, give_up};
 use crate::run::writing::Write;
 use crate::time::Instant;
@@ -47,7 +48,7 @@ impl Handling {
                 self.stage = Stage::Idle(idle);
                 Next::Stay
             }
-            (Err(_), Some(_)) => self.let_go(context),
+            (Err(_), Some(_)) => self.let_go(Outcome::Lost, context),
             (Err(reply), None) => self.over(give_up(reply)),
         }
     }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{After, AfterCopy, Handling, MAX_ATTEMPTS, REJECTED, Stage};
+use crate::record::checkpoint::MAX_CHECKPOINT;
 use crate::record::retention::LONGEST_RETRY;
-use crate::record::{ETag, MAX_CHECKPOINT, Record, Release};
+use crate::record::{Checkpoint, ETag, Record, Release};
 use crate::retry::full_jitter;
 use crate::run::command::{Context, Held, Next, Reply};
 use crate::run::copies::{self, Copy, Poison};
@@ -34,7 +35,14 @@ impl Handling {
         }
     }
 
-    fn on_more(&mut self, held: &Held, checkpoint: Vec<u8>, took: Duration, context: &mut Context<'_>) -> Next {
+    /// A step is done, and its checkpoint is where it stays.
+    pub(super) fn advance(
+        &mut self,
+        held: &Held,
+        checkpoint: Checkpoint,
+        took: Duration,
+        context: &mut Context<'_>,
+    ) -> Next {
         let record = held.record.checkpoint(checkpoint, took, context.author());
         if record.executed > context.queue.max_execution {
             // The step is kept, and so is the count: work that never ends must run out of attempts.
@@ -57,11 +65,11 @@ impl Handling {
         }
     }
 
-    /// The broker's lock is lost, and nobody has died: the next delivery need not wait for the claim to run out.
-    pub(super) fn let_go(&mut self, context: &mut Context<'_>) -> Next {
-        let Some(held) = self.held.clone() else { return self.over(Outcome::Lost) };
+    /// It cannot go on here, and nobody has died: the next delivery need not wait for the claim to run out.
+    pub(super) fn let_go(&mut self, outcome: Outcome, context: &mut Context<'_>) -> Next {
+        let Some(held) = self.held.clone() else { return self.over(outcome) };
         let record = held.record.release(Release::Deadline, Duration::ZERO, context.author());
-        self.write(Write::new(record, Some(held.etag), context.now), After::Leave)
+        self.write(Write::new(record, Some(held.etag), context.now), After::Leave(outcome))
     }
 
     fn hand_on(&mut self, held: &Held, took: Duration, context: &mut Context<'_>) -> Next {
@@ -156,7 +164,7 @@ impl Handling {
     fn landed(&mut self, write: Write, etag: ETag, after: After, context: &mut Context<'_>) -> Next {
         match after {
             After::Complete(outcome) => self.complete(outcome),
-            After::Leave => self.over(Outcome::Lost),
+            After::Leave(outcome) => self.over(outcome),
             After::Poison => self.send_to_poison(write.into_parts().0, etag, context),
             After::Copy(copy, outcome) => self.send(*copy, AfterCopy::Complete(outcome)),
             After::Go | After::Kept if write.is_ambiguous() => {

@@ -11,8 +11,8 @@ use crate::time::Instant;
 /// 60 s; a shorter one notices sooner that something between is broken.
 const LONGEST_POLL: Duration = Duration::from_secs(30);
 
-/// The most bytes of bodies in hand with which it still asks for more. An instance has 128 MiB on the smallest platform, and
-/// bodies are copied once for the processor.
+/// The most bytes of bodies and checkpoints in hand with which it still asks for more. An instance has 128 MiB on the smallest platform, and
+/// they are copied once for the processor.
 const MOST_BYTES: usize = 16 << 20;
 
 /// What a renewal may take (two round trips), so that a call which needs almost all of a claim's time is not preceded by renewals
@@ -214,7 +214,7 @@ impl Run {
         }
         let room = self.batch.saturating_mul(2).saturating_sub(self.slots.len());
         let wanted = self.window.min(room);
-        let bytes = || self.slots.values().map(|slot| slot.handling.delivery().body.len()).sum::<usize>();
+        let bytes = || self.slots.values().map(|slot| slot.handling.bytes()).sum::<usize>();
         if self.polls >= wanted || bytes() >= MOST_BYTES {
             return;
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::sim::{Fate, Worker, World, run};
+use crate::record::checkpoint::MAX_INLINE_CHECKPOINT;
 use crate::run::{Step, Work};
 
 /// One choice of the seed.
@@ -37,13 +38,23 @@ fn choice() -> impl Strategy<Value = Choice> {
     ]
 }
 
-/// A processor that takes a step or two, fails now and then, and is done in the end.
+/// A processor that takes up to three steps, fails now and then, and is done in the end. It rejects a checkpoint that is not the one
+/// of its step.
 fn processor(work: &Work) -> Step {
-    match (work.id.as_bytes().last().copied().unwrap_or_default() % 4, work.step, work.attempt) {
-        (1, 0, _) => Step::More(b"half".to_vec()),
+    let kind = work.id.as_bytes().last().copied().unwrap_or_default() % 4;
+    if work.checkpoint != (work.step > 0).then(|| checkpoint(kind, work.step)) {
+        return Step::Reject(format!("not the checkpoint of step {}", work.step));
+    }
+    match (kind, work.step, work.attempt) {
+        (1, 0, _) | (3, 0..2, _) => Step::More(checkpoint(kind, work.step + 1)),
         (2, _, 1) => Step::Retry { reason: "once".into(), after: Some(Duration::from_secs(3)) },
         _ => Step::Done(None),
     }
+}
+
+/// What step `step` begins with: small, or large.
+fn checkpoint(kind: u8, step: u32) -> Vec<u8> {
+    vec![u8::try_from(step).unwrap(); if kind == 3 { MAX_INLINE_CHECKPOINT + 1 } else { 1 }]
 }
 
 proptest! {
@@ -96,6 +107,10 @@ proptest! {
         prop_assert_eq!(finished.len(), world.finished.len(), "finished twice: {:?}", world.finished);
         let parked: BTreeSet<String> =
             world.poison.iter().filter_map(|message| message.properties.text("oncebus-id")).map(str::to_owned).collect();
+        for message in &world.poison {
+            let reason = message.properties.text("DeadLetterReason");
+            prop_assert_eq!(reason, Some("max-attempts"), "{:?}", message.properties);
+        }
         let accounted: BTreeSet<String> = finished.union(&parked).cloned().collect();
         prop_assert_eq!(accounted, ids);
     }

@@ -1,9 +1,10 @@
 //! Runs against a broker and a storage that exist only here.
 //!
-//! [`sim`] is both services and the link to them, with a clock that only the test moves. [`stories`] and [`keeping`] tell one course of
+//! [`sim`] is both services and the link to them, with a clock that only the test moves. [`stories`], [`keeping`] and [`checkpoints`] tell one course of
 //! events each; [`chaos`] lets a seed choose: which reply comes when, which is lost, who dies.
 
 mod chaos;
+mod checkpoints;
 mod keeping;
 mod sim;
 mod stories;

@@ -50,6 +50,8 @@ pub(super) struct World {
     /// How long each call of the processor takes.
     pub(super) call_takes: Duration,
     records: BTreeMap<String, Stored>,
+    /// Large checkpoints.
+    pub(super) blobs: BTreeMap<String, Bytes>,
     queue: Vec<Queued>,
     pub(super) poison: Vec<Outgoing>,
     next_sequence: i64,
@@ -160,6 +162,9 @@ impl World {
                     if stored.record.state == State::Done {
                         self.violations.push(format!("{name}: written after done"));
                     }
+                    if record.step < stored.record.step {
+                        self.violations.push(format!("{name}: the checkpoint went back"));
+                    }
                     if record.epoch < stored.record.epoch {
                         self.violations.push(format!("{name}: the epoch went back"));
                     }
@@ -175,6 +180,12 @@ impl World {
                     date: UnixTime(self.now.as_secs()),
                 }))
             }),
+            Command::Store { name, .. } if self.blobs.contains_key(&name) => Reply::Exists,
+            Command::Store { name, content } => {
+                self.blobs.insert(name, content);
+                Reply::Stored(Self::etag(0))
+            }
+            Command::Load { name } => self.blobs.get(&name).cloned().map_or(Reply::Missing, Reply::Loaded),
             Command::Renew => match self.locked(lock) {
                 Some(index) => {
                     self.queue[index].visible_at = self.now + queue().lock_duration;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::sim::{Fate, Worker, World, queue, run};
-use crate::record::State;
+use crate::record::{Checkpoint, State};
 use crate::run::{Step, Work};
 
 fn done(_: &Work) -> Step {
@@ -118,7 +118,7 @@ fn work_that_outlasts_the_run_burns_neither_deliveries_nor_attempts() {
     assert_eq!(summary.released, 1, "{summary:?}");
     let record = world.record("m").unwrap().clone();
     assert_eq!((record.state, record.failures), (State::Released, 0));
-    assert_eq!(record.checkpoint, Some(vec![7]));
+    assert_eq!(record.checkpoint, Some(Checkpoint::Inline(vec![7])));
     let next = run(&mut world, 2, &mut done);
     assert_eq!((next.received, next.done, world.queued()), (1, 1, 0));
     assert_eq!(world.record("m").unwrap().epoch, 2);
