@@ -6,6 +6,7 @@
 //! property is unknown, and unknown does not match.
 
 mod lexer;
+mod written;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{Message, PropertyValue};
 use lexer::{Token, tokens};
+use written::Written;
 
 /// Why a text is no condition or action.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,19 +31,21 @@ const DEEPEST: usize = 32;
 
 /// A filter's expression.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Condition(Test);
+#[serde(try_from = "Written", into = "Written")]
+pub struct Condition(Test, Written);
 
 /// An action's statements, separated by `;`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Statements(Vec<Statement>);
+#[serde(try_from = "Written", into = "Written")]
+pub struct Statements(Vec<Statement>, Written);
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 enum Statement {
     Set(String, Operand),
     Remove(String),
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 enum Test {
     Or(Box<Test>, Box<Test>),
     And(Box<Test>, Box<Test>),
@@ -54,7 +58,7 @@ enum Test {
     Truth(Operand),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Comparison {
     Equal,
     NotEqual,
@@ -64,7 +68,7 @@ enum Comparison {
     GreaterOrEqual,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 enum Operand {
     Value(PropertyValue),
     Null,
@@ -80,7 +84,7 @@ impl Condition {
         let mut parser = Parser::new(text, parameters)?;
         let test = parser.any_of(0)?;
         parser.end()?;
-        Ok(Self(test))
+        Ok(Self(test, Written::new(text, parameters)))
     }
 
     /// Whether it is true of this message.
@@ -113,7 +117,7 @@ impl Statements {
             }
         }
         parser.end()?;
-        Ok(Self(statements))
+        Ok(Self(statements, Written::new(text, parameters)))
     }
 
     /// Changes a message. Broker properties that a sender may set can be set here, as text.
