@@ -16,7 +16,8 @@ const LONGEST_NAP: Duration = Duration::from_secs(86_400);
 /// a step of the system clock shortens no lock.
 #[derive(Debug, Clone)]
 pub struct Clock {
-    started: Instant,
+    /// Absent in a clock that only moves when it is moved.
+    started: Option<Instant>,
     origin: UnixMillis,
     moves: Arc<watch::Sender<Moves>>,
 }
@@ -41,17 +42,24 @@ impl Clock {
     #[must_use]
     pub fn with_offset(offset_millis: i64) -> Self {
         Self {
-            started: Instant::now(),
+            started: Some(Instant::now()),
             origin: UnixMillis::from(SystemTime::now()),
             moves: Arc::new(watch::Sender::new(Moves { offset_millis, forward_millis: 0 })),
         }
     }
 
+    /// A clock that stands still unless it is moved.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn standing(at: UnixMillis) -> Self {
+        let moves = Arc::new(watch::Sender::new(Moves { offset_millis: 0, forward_millis: 0 }));
+        Self { started: None, origin: at, moves }
+    }
+
     /// The time it is.
     #[must_use]
     pub fn now(&self) -> UnixMillis {
-        let elapsed = self.origin.after(self.started.elapsed());
-        UnixMillis(elapsed.0.saturating_add(self.offset_millis()))
+        let unmoved = self.origin.after(self.elapsed());
+        UnixMillis(unmoved.0.saturating_add(self.offset_millis()))
     }
 
     /// Moves the clock forward; whoever sleeps by it looks again.
@@ -78,7 +86,7 @@ impl Clock {
     pub async fn elapse(&self, patience: Duration) {
         let mut moved = self.moves.subscribe();
         // A clock that never goes back.
-        let waited = || UnixMillis(self.moves.borrow().forward_millis).after(self.started.elapsed());
+        let waited = || UnixMillis(self.moves.borrow().forward_millis).after(self.elapsed());
         let deadline = waited().after(patience);
         loop {
             let left = deadline.since(waited());
@@ -105,6 +113,11 @@ impl Clock {
                 _ = moved.changed() => {}
             }
         }
+    }
+
+    /// Real time since this clock was made.
+    fn elapsed(&self) -> Duration {
+        self.started.map_or(Duration::ZERO, |started| started.elapsed())
     }
 }
 

@@ -44,6 +44,9 @@ mod clock;
 mod clocks;
 mod emulator;
 mod faults;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod ids;
 mod namespace;

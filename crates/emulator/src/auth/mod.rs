@@ -3,6 +3,8 @@
 //! Pure functions over what the request carries, the keys, and `now`. Signatures are compared in
 //! constant time, and no error says more about a key than that it does not fit.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod service_bus;
 pub(crate) mod storage;
 

@@ -15,7 +15,7 @@ mod path;
 mod queue;
 mod rule;
 mod shelf;
-mod sql;
+pub(crate) mod sql;
 #[cfg(test)]
 mod tests;
 mod topic;

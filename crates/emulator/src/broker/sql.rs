@@ -5,6 +5,8 @@
 //! `REMOVE p`. No arithmetic and no functions. Logic has three values: what compares with an absent
 //! property is unknown, and unknown does not match.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod lexer;
 mod written;
 

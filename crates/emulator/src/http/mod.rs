@@ -8,9 +8,11 @@ pub(crate) mod service_bus;
 
 pub(crate) use payload::Payload;
 
+use std::error::Error;
+
 use bytes::Bytes;
+use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
 
 /// An answer, or the word that the connection is to be closed without one.
 pub(crate) type Answer = Result<http::Response<Payload>, Hangup>;
@@ -27,8 +29,13 @@ pub(crate) enum BodyError {
     Broken,
 }
 
+/// A body that is read from somewhere: a connection, or memory.
+pub(crate) trait Source: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send {}
+
+impl<B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send> Source for B {}
+
 /// Reads a whole body of at most `limit` bytes.
-pub(crate) async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, BodyError> {
+pub(crate) async fn read_body(body: impl Source, limit: usize) -> Result<Bytes, BodyError> {
     match Limited::new(body, limit).collect().await {
         Ok(body) => Ok(own(body.to_bytes())),
         Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),

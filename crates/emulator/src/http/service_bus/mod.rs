@@ -5,6 +5,8 @@
 //! `Transfer-Encoding: chunked` even when the body is empty.
 
 mod batch;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod management;
 mod properties;
 mod refusal;
@@ -19,7 +21,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::server::Handler;
-use super::{Answer, BodyError, Hangup, Payload, query_pairs, read_body};
+use super::{Answer, BodyError, Hangup, Payload, Source, query_pairs, read_body};
 use crate::auth::service_bus::{Claim, Rules};
 use crate::broker::{BrokerProperties, Delivery, Message, ReceiveMode};
 use crate::calls::Calls;
@@ -67,6 +69,13 @@ impl<E: Into<Refusal>> From<E> for Failure {
 
 impl Handler for ServiceBus {
     async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        self.answer(request).await
+    }
+}
+
+impl ServiceBus {
+    /// Answers a request, wherever its body comes from.
+    async fn answer(&self, request: Request<impl Source>) -> Answer {
         let host = host(&request);
         let path = request.uri().path().to_owned();
         match self.dispatch(request, &host).await {
@@ -78,10 +87,8 @@ impl Handler for ServiceBus {
             }
         }
     }
-}
 
-impl ServiceBus {
-    async fn dispatch(&self, request: Request<Incoming>, host: &str) -> Result<Response<Payload>, Failure> {
+    async fn dispatch(&self, request: Request<impl Source>, host: &str) -> Result<Response<Payload>, Failure> {
         let (head, body) = request.into_parts();
         let route = match route(&head.method, head.uri.path()) {
             Ok(route) => route,
@@ -348,7 +355,7 @@ fn patience(query: Option<&str>) -> Result<Duration, Refusal> {
 }
 
 /// The host as the client knows it: some clients look for it in `Location`.
-fn host(request: &Request<Incoming>) -> String {
+fn host<B>(request: &Request<B>) -> String {
     let header = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
     header.or_else(|| request.uri().authority().map(http::uri::Authority::as_str)).unwrap_or("localhost").to_owned()
 }

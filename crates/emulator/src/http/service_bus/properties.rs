@@ -67,7 +67,7 @@ const STANDARD: [&str; 44] = [
 ];
 
 /// Headers of an answer that a custom property of the same name must not touch.
-const TAKEN: [&str; 8] = [
+pub(super) const TAKEN: [&str; 8] = [
     "brokerproperties",
     "connection",
     "content-length",

@@ -7,6 +7,8 @@
 mod atom;
 mod describe;
 mod elements;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod path;
 mod problem;
 mod rules;

@@ -1,0 +1,83 @@
+//! Fuzz targets: descriptions in Atom entries, and management paths.
+
+use super::elements::{Census, Kind, Shown, View};
+use super::path::Target;
+use super::xml::Element;
+use super::{describe::Sent, rules, xml};
+use crate::broker::{QueueOptions, TopicOptions};
+use crate::emulator::Tier;
+use crate::time::UnixMillis;
+
+/// The oldest form, and the newest.
+const VERSIONS: [&str; 2] = ["", "2021-05"];
+const NOW: UnixMillis = UnixMillis(1_795_000_000_500);
+
+/// A document: what was read and written reads the same again, as XML and as the entity that it describes.
+pub fn atom(data: &[u8]) {
+    let Some(document) = xml::parse(data) else { return };
+    let once = written(&document);
+    assert_eq!(written(&reread(&once)), once);
+    let content = document.child("content").and_then(|content| content.children.first());
+    let description = content.unwrap_or(&document);
+    for version in VERSIONS {
+        match description.name.as_str() {
+            "QueueDescription" => queue(Kind::Queue, description, version),
+            "SubscriptionDescription" => queue(Kind::Subscription, description, version),
+            "TopicDescription" => topic(description, version),
+            "RuleDescription" => rule(description, version),
+            _ => {}
+        }
+    }
+}
+
+/// A path means the same with a slash at its end.
+pub(in crate::http::service_bus) fn path(path: &str) {
+    assert_eq!(Target::read(&format!("{path}/")), Target::read(path));
+}
+
+fn queue(kind: Kind, description: &Element, version: &str) {
+    let read = |description: &Element| {
+        let sent = Sent::read(kind, description, version, Tier::Standard, "ns").ok()?;
+        sent.queue("q".to_owned(), 256 * 1024).ok()
+    };
+    let Some(options) = read(description) else { return };
+    let shown = Shown::queue(kind, &options, Census::default()).xml(version, View::Read);
+    let again = read(&reread(&shown));
+    let own = |options: QueueOptions| QueueOptions { description: Default::default(), ..options };
+    assert_eq!(again.map(own), Some(own(options)), "{shown}");
+}
+
+fn topic(description: &Element, version: &str) {
+    let read = |description: &Element| {
+        let sent = Sent::read(Kind::Topic, description, version, Tier::Standard, "ns").ok()?;
+        sent.topic("t".to_owned(), 256 * 1024).ok()
+    };
+    let Some(options) = read(description) else { return };
+    let shown = Shown::topic(&options, Census::default()).xml(version, View::Read);
+    let again = read(&reread(&shown));
+    let own = |options: TopicOptions| TopicOptions { description: Default::default(), ..options };
+    assert_eq!(again.map(own), Some(own(options)), "{shown}");
+}
+
+#[allow(clippy::panic, reason = "a broken promise is a panic")]
+fn rule(description: &Element, version: &str) {
+    let Ok(rule) = rules::read("r", description, NOW) else { return };
+    for shown in [rules::xml_as_sent(&rule, version), rules::xml(&rule, version)] {
+        let Ok(again) = rules::read("r", &reread(&shown), NOW) else { panic!("what is shown is refused: {shown}") };
+        assert_eq!((again.filter, again.action), (rule.filter.clone(), rule.action.clone()), "{shown}");
+    }
+}
+
+fn written(element: &Element) -> String {
+    let mut text = String::new();
+    element.write(&mut text);
+    text
+}
+
+#[allow(clippy::panic, reason = "a broken promise is a panic")]
+fn reread(text: &str) -> Element {
+    match xml::parse(text.as_bytes()) {
+        Some(element) => element,
+        None => panic!("what was written cannot be read: {text}"),
+    }
+}
