@@ -177,9 +177,12 @@ fn check_signature(account: &AccountKey, request: &Request<'_>, text: &str) -> R
     if is_signed(&account.key, text, request.parameter("sig")) { Ok(()) } else { Err(Refusal::Authentication) }
 }
 
-/// The terms that the signature covers. A stored access policy (`si`) cannot be looked up here, so a
-/// token without its own expiry is refused.
+/// The terms that the signature covers. There are no stored access policies here: a token that names one
+/// (`si`) names one that does not exist.
 fn check_terms(request: &Request<'_>, now: UnixMillis) -> Result<(), Refusal> {
+    if !request.parameter("si").is_empty() {
+        return Err(Refusal::Authentication);
+    }
     let expiry = UnixMillis::parse_iso(request.parameter("se")).ok_or(Refusal::Authentication)?;
     if expiry <= now {
         return Err(Refusal::Expired);

@@ -1,7 +1,8 @@
 //! Conditional requests: what `If-Match` and its relatives ask, and when they hold.
 //!
-//! Where Azurite 3.37 and the live service are known to differ, Azurite's measured answer is given:
-//! a condition on an absent blob is 412, not 404. A client that is right maps both to the same thing.
+//! A condition on an absent blob is 404 for a read and 412 for a write. The first is reported of the live
+//! service, the second measured with Azurite 3.37 and not known of the service: a client that is right
+//! maps both to the same thing.
 
 use super::{BlobError, ETag};
 use crate::time::UnixMillis;
@@ -26,6 +27,8 @@ pub struct Conditions {
     pub if_modified_since: Option<UnixMillis>,
     /// `If-Unmodified-Since`.
     pub if_unmodified_since: Option<UnixMillis>,
+    /// Whether the request names a lease. There are none here, so that no blob has it.
+    pub names_lease: bool,
 }
 
 impl Tag {
@@ -62,12 +65,18 @@ impl Conditions {
         if tags || times { Err(BlobError::MultipleConditions) } else { Ok(()) }
     }
 
+    /// A lease is looked at before the conditions.
+    fn check_lease(&self) -> Result<(), BlobError> {
+        if self.names_lease { Err(BlobError::NotLeased) } else { Ok(()) }
+    }
+
     /// For a write that makes the blob when it is absent (Put Blob).
     pub(super) fn allow_put(&self, existing: Option<Version>) -> Result<(), BlobError> {
         self.check_pairs()?;
         match existing {
             None if self.if_match.is_some() => Err(BlobError::ConditionNotMet),
             None => Ok(()),
+            Some(_) if self.names_lease => Err(BlobError::NotLeased),
             Some(_) if self.if_none_match == Some(Tag::Any) => Err(BlobError::BlobExists),
             Some(version) => self.allow_change(version),
         }
@@ -79,6 +88,7 @@ impl Conditions {
         let Some(version) = existing else {
             return Err(if self.if_match.is_some() { BlobError::ConditionNotMet } else { BlobError::BlobNotFound });
         };
+        self.check_lease()?;
         self.allow_change(version)?;
         Ok(version)
     }
@@ -86,9 +96,8 @@ impl Conditions {
     /// For a read.
     pub(super) fn allow_read(&self, existing: Option<Version>) -> Result<(), BlobError> {
         self.check_pairs()?;
-        let Some(version) = existing else {
-            return Err(if self.if_match.is_some() { BlobError::ConditionNotMet } else { BlobError::BlobNotFound });
-        };
+        let version = existing.ok_or(BlobError::BlobNotFound)?;
+        self.check_lease()?;
         if self.if_match.as_ref().is_some_and(|tag| !tag.names(version.etag)) {
             return Err(BlobError::ConditionNotMet);
         }

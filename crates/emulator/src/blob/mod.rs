@@ -122,6 +122,9 @@ pub enum BlobError {
     /// Conditions that may not be combined.
     #[error("multiple condition headers are not supported")]
     MultipleConditions,
+    /// The request names a lease, and the blob has none.
+    #[error("there is currently no lease on the blob")]
+    NotLeased,
     /// The right to create does not reach to overwriting.
     #[error("this request is not authorized to perform blob overwrites")]
     OverwriteNotAuthorized,

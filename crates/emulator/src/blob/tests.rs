@@ -31,8 +31,13 @@ fn put(store: &mut BlobStore, name: &str, conditions: &Conditions) -> Result<Rec
     store.put("c", name, blob("p"), conditions, true, NOW)
 }
 
-const NONE: Conditions =
-    Conditions { if_match: None, if_none_match: None, if_modified_since: None, if_unmodified_since: None };
+const NONE: Conditions = Conditions {
+    if_match: None,
+    if_none_match: None,
+    if_modified_since: None,
+    if_unmodified_since: None,
+    names_lease: false,
+};
 
 #[test]
 fn put_under_conditions() {
@@ -84,6 +89,7 @@ fn reads_and_deletes_under_conditions() {
     let mut store = store();
     let read = |store: &BlobStore, conditions: &Conditions| store.get("c", "a", conditions).map(|_| ());
     assert_eq!(read(&store, &NONE), Err(BlobError::BlobNotFound));
+    assert_eq!(read(&store, &if_match("*")), Err(BlobError::BlobNotFound));
     assert_eq!(store.delete("c", "a", &NONE), Err(BlobError::BlobNotFound));
     assert_eq!(store.delete("c", "a", &if_match("*")), Err(BlobError::ConditionNotMet));
     let tag = put(&mut store, "a", &NONE).unwrap().etag.quoted();
@@ -97,6 +103,17 @@ fn reads_and_deletes_under_conditions() {
     assert_eq!(store.delete("c", "a", &if_match("\"0x1\"")), Err(BlobError::ConditionNotMet));
     assert_eq!(store.delete("c", "a", &if_match(&tag)), Ok(()));
     assert_eq!(read(&store, &NONE), Err(BlobError::BlobNotFound));
+}
+
+#[test]
+fn no_blob_has_the_lease_that_a_request_names() {
+    let mut store = store();
+    let leased = Conditions { names_lease: true, if_none_match: Some(Tag::Any), ..NONE };
+    assert!(put(&mut store, "a", &leased).is_ok());
+    assert_eq!(put(&mut store, "a", &leased), Err(BlobError::NotLeased));
+    assert_eq!(store.set_metadata("c", "a", metadata("d"), &leased, LATER), Err(BlobError::NotLeased));
+    assert_eq!(store.get("c", "a", &leased).map(|_| ()), Err(BlobError::NotLeased));
+    assert_eq!(store.delete("c", "a", &leased), Err(BlobError::NotLeased));
 }
 
 #[test]

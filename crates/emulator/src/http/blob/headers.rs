@@ -30,6 +30,7 @@ pub(super) fn conditions(headers: &HeaderMap) -> Result<Conditions, Refusal> {
         if_none_match: text(headers, "if-none-match").and_then(Tag::parse),
         if_modified_since: date(header::IF_MODIFIED_SINCE)?,
         if_unmodified_since: date(header::IF_UNMODIFIED_SINCE)?,
+        names_lease: text(headers, "x-ms-lease-id").is_some_and(|id| !id.is_empty()),
     })
 }
 

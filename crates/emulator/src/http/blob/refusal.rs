@@ -127,6 +127,11 @@ impl From<BlobError> for Refusal {
                 "MultipleConditionHeadersNotSupported",
                 "Multiple condition headers are not supported.",
             ),
+            BlobError::NotLeased => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "LeaseNotPresentWithBlobOperation",
+                "There is currently no lease on the blob.",
+            ),
             BlobError::OverwriteNotAuthorized => Self::new(
                 StatusCode::FORBIDDEN,
                 "UnauthorizedBlobOverwrite",
