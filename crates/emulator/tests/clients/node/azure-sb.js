@@ -352,8 +352,8 @@ step("a subscription's messages are locked, unlocked and deleted", async () => {
 
 step('what does not exist is not found', async () => {
   const absent = fresh('absent');
-  for (const attempt of [bus.sendQueueMessage(absent, 'x'), take(absent), lock(absent)]) {
-    await assert.rejects(attempt, (error) => [404, 410].includes(Number(error.statusCode)));
+  for (const attempt of [() => bus.sendQueueMessage(absent, 'x'), () => take(absent), () => lock(absent)]) {
+    await assert.rejects(attempt(), (error) => [404, 410].includes(Number(error.statusCode)));
   }
 });
 
