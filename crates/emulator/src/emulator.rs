@@ -1,4 +1,4 @@
-//! An emulator from start to end: options in, three ports out.
+//! An emulator from start to end: options in, ports out.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,11 +20,12 @@ use crate::clocks::Clocks;
 use crate::faults::Faults;
 use crate::http::admin::AdminService;
 use crate::http::blob::BlobService;
-use crate::http::server::serve;
+use crate::http::server::{Acceptor, Limits, Port, serve};
 use crate::http::service_bus::ServiceBus;
 use crate::ids::RandomIds;
 use crate::namespace::Namespace;
 use crate::store::{Journal, Store, StoreError};
+use crate::tls::{Identity, Tls, TlsError};
 
 /// What an emulator starts with.
 #[derive(Debug, Clone)]
@@ -35,8 +36,8 @@ pub struct Options {
     pub containers: Vec<String>,
     /// Where messages and blobs are kept. Default: in memory.
     pub store: Store,
-    /// Address of the three ports. Port 0 lets the system choose three; another is Service Bus's, and
-    /// the two after it are the blob service's and the admin port's. Default `127.0.0.1:0`.
+    /// Address of the ports. Port 0 lets the system choose; another is Service Bus's, and those after it are
+    /// the blob service's, the admin port, and with TLS both services' once more. Default `127.0.0.1:0`.
     pub listen: SocketAddr,
     /// Address of the Service Bus port, instead of `listen`.
     pub service_bus_listen: Option<SocketAddr>,
@@ -48,6 +49,13 @@ pub struct Options {
     pub access_rules: Vec<AccessRule>,
     /// Access rules of single entities, by name.
     pub entity_access_rules: BTreeMap<String, Vec<AccessRule>>,
+    /// Whether any bearer token, unless it is empty, is let in with all rights. Default no: such tokens cannot
+    /// be checked here, and are refused.
+    pub accept_bearer: bool,
+    /// Ports over TLS, beside the plain ones. Default none.
+    pub tls: Option<Tls>,
+    /// What one client may hold, and for how long.
+    pub limits: Limits,
     /// What the namespace is allowed: the largest message that an entity may be made for. Default
     /// standard.
     pub tier: Tier,
@@ -85,6 +93,9 @@ impl Default for Options {
             admin_listen: None,
             access_rules: vec![AccessRule::default()],
             entity_access_rules: BTreeMap::new(),
+            accept_bearer: false,
+            tls: None,
+            limits: Limits::default(),
             tier: Tier::Standard,
         }
     }
@@ -104,6 +115,9 @@ pub enum StartError {
     /// The store could not be opened.
     #[error("cannot open the store")]
     Store(#[from] StoreError),
+    /// TLS was asked for and cannot be had.
+    #[error("no TLS")]
+    Tls(#[from] TlsError),
     /// A queue's name is none.
     #[error("not a valid queue name: {0}")]
     QueueName(String),
@@ -115,9 +129,8 @@ pub enum StartError {
 /// A running emulator. Dropping it closes the ports; [`Emulator::shutdown`] also waits.
 #[derive(Debug)]
 pub struct Emulator {
-    service_bus: SocketAddr,
-    blob: SocketAddr,
-    admin_address: SocketAddr,
+    addresses: Addresses,
+    authority: Option<String>,
     admin: Admin,
     root: Option<AccessRule>,
     closing: watch::Sender<bool>,
@@ -131,6 +144,7 @@ impl Emulator {
     /// When a port or the store cannot be opened, or a name is none.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         check_names(&options)?;
+        let identity = options.tls.as_ref().map(|tls| tls.certificate.load()).transpose()?;
         let ports = Ports::open(&options).await?;
         let (journal, kept) = Journal::open(&options.store)?;
         let journal = Arc::new(journal);
@@ -163,16 +177,18 @@ impl Emulator {
         let root = options.access_rules.first().cloned();
         let service_bus = ServiceBus {
             namespace: Arc::clone(&namespace),
-            rules: Rules { namespace: options.access_rules, entities },
+            rules: Rules { namespace: options.access_rules, entities, accept_bearer: options.accept_bearer },
             faults: Arc::clone(&faults),
             calls: Arc::clone(&calls),
             tier: options.tier,
+            patience: options.limits.body,
         };
         let blob = BlobService {
             account: Arc::clone(&account),
             key: AccountKey::default(),
             faults: Arc::clone(&faults),
             calls: Arc::clone(&calls),
+            patience: options.limits.body,
         };
         let admin = Admin {
             inner: Arc::new(Inner {
@@ -187,31 +203,62 @@ impl Emulator {
             }),
         };
 
-        let (service_bus_address, blob_address, admin_address) = ports.addresses;
+        let (service_bus, blob) = (Arc::new(service_bus), Arc::new(blob));
+        let admin_service = Arc::new(AdminService { admin: admin.clone(), patience: options.limits.body });
+        let addresses = ports.addresses();
+        let limits = Arc::new(options.limits);
+        let (acceptor, authority) = match identity {
+            Some(Identity { acceptor, authority }) => (Some(Acceptor(acceptor)), authority),
+            None => (None, None),
+        };
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(ports.service_bus, Arc::new(service_bus), closed.clone()));
-        tasks.spawn(serve(ports.blob, Arc::new(blob), closed.clone()));
-        tasks.spawn(serve(ports.admin, Arc::new(AdminService { admin: admin.clone() }), closed));
+        let plain = |listener| Port { listener, tls: None };
+        let secure = |listener| Port { listener, tls: acceptor.clone() };
+        tasks.spawn(serve(plain(ports.service_bus), Arc::clone(&limits), Arc::clone(&service_bus), closed.clone()));
+        tasks.spawn(serve(plain(ports.blob), Arc::clone(&limits), Arc::clone(&blob), closed.clone()));
+        tasks.spawn(serve(plain(ports.admin), Arc::clone(&limits), admin_service, closed.clone()));
+        if let Some((service_bus_port, blob_port)) = ports.tls {
+            tasks.spawn(serve(secure(service_bus_port), Arc::clone(&limits), service_bus, closed.clone()));
+            tasks.spawn(serve(secure(blob_port), limits, blob, closed));
+        }
         tasks.spawn(namespace.watch_time());
-        Ok(Self { service_bus: service_bus_address, blob: blob_address, admin_address, admin, root, closing, tasks })
+        Ok(Self { addresses, authority, admin, root, closing, tasks })
     }
 
     /// `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn service_bus_url(&self) -> String {
-        format!("http://{}", self.service_bus)
+        format!("http://{}", self.addresses.service_bus)
     }
 
     /// `http://127.0.0.1:PORT/devstoreaccount1`.
     #[must_use]
     pub fn blob_url(&self) -> String {
-        format!("http://{}/{ACCOUNT}", self.blob)
+        format!("http://{}/{ACCOUNT}", self.addresses.blob)
     }
 
     /// `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn admin_url(&self) -> String {
-        format!("http://{}", self.admin_address)
+        format!("http://{}", self.addresses.admin)
+    }
+
+    /// `https://localhost:PORT`, when there is TLS.
+    #[must_use]
+    pub fn service_bus_tls_url(&self) -> Option<String> {
+        self.addresses.tls.map(|(service_bus, _)| format!("https://{}", local_name(service_bus)))
+    }
+
+    /// `https://localhost:PORT/devstoreaccount1`, when there is TLS.
+    #[must_use]
+    pub fn blob_tls_url(&self) -> Option<String> {
+        self.addresses.tls.map(|(_, blob)| format!("https://{}/{ACCOUNT}", local_name(blob)))
+    }
+
+    /// The certificate (PEM) of the authority to trust, when there is TLS with a certificate that was made.
+    #[must_use]
+    pub fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
     }
 
     /// With the first access rule: `RootManageSharedAccessKey` unless the options say otherwise.
@@ -220,7 +267,7 @@ impl Emulator {
         let (name, key) = self.root.as_ref().map_or(("", ""), |rule| (&rule.name, &rule.primary_key));
         format!(
             "Endpoint=http://{}/;SharedAccessKeyName={name};SharedAccessKey={key};UseDevelopmentEmulator=true",
-            self.service_bus
+            self.addresses.service_bus
         )
     }
 
@@ -256,12 +303,28 @@ impl Emulator {
     }
 }
 
-/// The three open ports.
+/// A made certificate names no other address of this machine.
+fn local_name(address: SocketAddr) -> String {
+    if address.ip().is_loopback() { format!("localhost:{}", address.port()) } else { address.to_string() }
+}
+
+/// The open ports.
 struct Ports {
     service_bus: TcpListener,
     blob: TcpListener,
     admin: TcpListener,
-    addresses: (SocketAddr, SocketAddr, SocketAddr),
+    /// Service Bus and the blob service over TLS.
+    tls: Option<(TcpListener, TcpListener)>,
+    addresses: Addresses,
+}
+
+/// Where the ports are.
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    service_bus: SocketAddr,
+    blob: SocketAddr,
+    admin: SocketAddr,
+    tls: Option<(SocketAddr, SocketAddr)>,
 }
 
 impl Ports {
@@ -273,10 +336,28 @@ impl Ports {
             }
             address
         };
-        let (service_bus, first) = open(options.service_bus_listen.unwrap_or(nth(0))).await?;
-        let (blob, second) = open(options.blob_listen.unwrap_or(nth(1))).await?;
-        let (admin, third) = open(options.admin_listen.unwrap_or(nth(2))).await?;
-        Ok(Self { service_bus, blob, admin, addresses: (first, second, third) })
+        let (service_bus, service_bus_address) = open(options.service_bus_listen.unwrap_or(nth(0))).await?;
+        let (blob, blob_address) = open(options.blob_listen.unwrap_or(nth(1))).await?;
+        let (admin, admin_address) = open(options.admin_listen.unwrap_or(nth(2))).await?;
+        let (tls, tls_addresses) = match &options.tls {
+            None => (None, None),
+            Some(tls) => {
+                let (first, first_address) = open(tls.service_bus_listen.unwrap_or(nth(3))).await?;
+                let (second, second_address) = open(tls.blob_listen.unwrap_or(nth(4))).await?;
+                (Some((first, second)), Some((first_address, second_address)))
+            }
+        };
+        let addresses = Addresses {
+            service_bus: service_bus_address,
+            blob: blob_address,
+            admin: admin_address,
+            tls: tls_addresses,
+        };
+        Ok(Self { service_bus, blob, admin, tls, addresses })
+    }
+
+    fn addresses(&self) -> Addresses {
+        self.addresses
     }
 }
 

@@ -52,6 +52,7 @@ mod ids;
 mod namespace;
 mod store;
 mod time;
+mod tls;
 
 pub use admin::{Admin, AdminError, BlobView, EntityView, MessageView, StateView};
 pub use auth::service_bus::{AccessRule, Claim};
@@ -59,7 +60,8 @@ pub use broker::{MessageState, QueueOptions};
 pub use clock::Clock;
 pub use emulator::{Emulator, Options, StartError, Tier};
 pub use faults::{Fault, FaultError, Service};
-pub use http::server::connection_settings;
+pub use http::server::{Limits, connection_settings};
 pub use ids::{CountingIds, IdSource, RandomIds};
 pub use store::{Store, StoreError};
 pub use time::UnixMillis;
+pub use tls::{Certificate, Tls, TlsError};

@@ -31,8 +31,8 @@ pub fn service_bus_sas(data: &[u8]) {
             assert!(!refusal.to_string().contains(KEY));
         }
     }
-    // A URI's path ends at these.
-    if path.contains(['?', '#']) {
+    // A URI's path ends at the first two; a `%` may be an escape that was escaped again.
+    if path.contains(['?', '#', '%']) {
         return;
     }
     let check = |header: &str, path: &str, now| rules.check(Some(header), path, Claim::Manage, now);
@@ -50,12 +50,12 @@ pub fn service_bus_sas(data: &[u8]) {
         assert_eq!(check(&good, &beside, NOW), Err(Refusal::Scope), "{good} for {beside}");
     }
     let longer = good.replace(&format!("se={LATER}"), &format!("se={LATER}0"));
-    assert_eq!(check(&longer, path, NOW), Err(Refusal::Signature));
+    assert_eq!(check(&longer, path, NOW), Err(Refusal::Invalid));
     let wider = good.replace("sr=", "sr=x");
-    assert_eq!(check(&wider, path, NOW), Err(Refusal::Signature));
+    assert_eq!(check(&wider, path, NOW), Err(Refusal::Invalid));
     // Whatever stands for the time is refused in the right words.
     let odd = check(&token(&resource, header), path, NOW);
-    assert!(odd.is_ok() || matches!(odd, Err(Refusal::Expired | Refusal::Malformed | Refusal::Signature)), "{odd:?}");
+    assert!(odd.is_ok() || matches!(odd, Err(Refusal::Expired | Refusal::Malformed | Refusal::Invalid)), "{odd:?}");
 }
 
 fn rules() -> Rules {
@@ -64,6 +64,7 @@ fn rules() -> Rules {
     Rules {
         namespace: vec![AccessRule::new("Root", KEY, &[Claim::Manage]), listener],
         entities: BTreeMap::from([("guarded".to_owned(), vec![own])]),
+        accept_bearer: false,
     }
 }
 

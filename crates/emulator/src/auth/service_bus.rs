@@ -1,7 +1,13 @@
 //! Service Bus SAS tokens: `SharedAccessSignature sr=…&sig=…&se=…&skn=…`.
 //!
 //! The scope is read as tolerantly as the live service reads it: any scheme or none, any host and port,
-//! any case, a trailing slash, a query, and anything from the namespace down to the full request URL.
+//! any case, a trailing slash, a query, escapes within escapes, and anything from the namespace down to the
+//! full request URL. What was signed is the scope as it stands in the token, so the case of its escapes is
+//! the signer's own affair.
+//!
+//! A rule is good where it is made and below: the rules of an entity for the entity and what is under it,
+//! those of the namespace everywhere. Tokens of Microsoft Entra ID (`Bearer …`) cannot be checked here; they
+//! are refused, or all accepted.
 
 use std::collections::BTreeMap;
 
@@ -67,6 +73,8 @@ impl std::fmt::Debug for AccessRule {
 pub(crate) struct Rules {
     pub(crate) namespace: Vec<AccessRule>,
     pub(crate) entities: BTreeMap<String, Vec<AccessRule>>,
+    /// Whether any bearer token, unless it is empty, has all claims.
+    pub(crate) accept_bearer: bool,
 }
 
 /// Why a request is not let in. The words are those of the live service where they are known.
@@ -80,6 +88,9 @@ pub(crate) enum Refusal {
     Expired,
     #[error("40103: Invalid authorization token signature")]
     Signature,
+    /// As [`Self::Signature`], in the words of the management plane.
+    #[error("claim is empty or token is invalid.")]
+    Invalid,
     #[error("InvalidAudience: The authorization header contains a token that isn't for this resource.")]
     Scope,
     #[error("{}", claims_text(*.0))]
@@ -103,12 +114,18 @@ impl Rules {
         claim: Claim,
         now: UnixMillis,
     ) -> Result<(), Refusal> {
-        let header = authorization.filter(|header| !header.is_empty()).ok_or(Refusal::Missing)?;
+        let header = authorization.map(str::trim).filter(|header| !header.is_empty()).ok_or(Refusal::Missing)?;
+        let unsigned = if claim == Claim::Manage { Refusal::Invalid } else { Refusal::Signature };
+        if let Some(token) = bearer(header) {
+            return if self.accept_bearer && !token.is_empty() { Ok(()) } else { Err(unsigned) };
+        }
         let token = Token::parse(header).ok_or(Refusal::Malformed)?;
         let scope = scope_path(token.resource);
-        let rule = self.find(&scope, &token.rule).ok_or(Refusal::Signature)?;
-        if !token.is_signed_by(rule) {
-            return Err(Refusal::Signature);
+        // All of them are tried, and both keys of each: the time taken does not tell which one fits.
+        let rules = self.named(&scope, &token.rule);
+        let mut fitting: Vec<&AccessRule> = rules.filter(|rule| token.is_signed_by(rule)).collect();
+        if fitting.is_empty() {
+            return Err(unsigned);
         }
         if token.expires_at_seconds <= now.seconds() {
             return Err(Refusal::Expired);
@@ -116,15 +133,21 @@ impl Rules {
         if !is_within(&path.trim_matches('/').to_lowercase(), &scope) {
             return Err(Refusal::Scope);
         }
-        if rule.allows(claim) { Ok(()) } else { Err(Refusal::Claim(claim)) }
+        fitting.retain(|rule| rule.allows(claim));
+        if fitting.is_empty() { Err(Refusal::Claim(claim)) } else { Ok(()) }
     }
 
-    /// The rule of this name at the scope or at any of its parents. Namespace rules come last, so that
-    /// an entity's own rule of the same name goes first.
-    fn find(&self, scope: &str, name: &str) -> Option<&AccessRule> {
-        let at_entity = self.entities.iter().filter(|(key, _)| is_within(scope, key)).flat_map(|(_, rules)| rules);
-        at_entity.chain(&self.namespace).find(|rule| rule.name.eq_ignore_ascii_case(name))
+    /// The rules of this name at the scope and at its parents.
+    fn named(&self, scope: &str, name: &str) -> impl Iterator<Item = &AccessRule> {
+        let at_entity = self.entities.iter().filter(move |(key, _)| is_within(scope, key)).flat_map(|(_, rules)| rules);
+        at_entity.chain(&self.namespace).filter(move |rule| rule.name.eq_ignore_ascii_case(name))
     }
+}
+
+/// What stands after `Bearer`, if that is the scheme.
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
+    scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim())
 }
 
 struct Token<'a> {
@@ -166,19 +189,18 @@ impl<'a> Token<'a> {
 
     fn is_signed_by(&self, rule: &AccessRule) -> bool {
         let text = format!("{}\n{}", self.resource, self.expiry);
-        // Both keys are always tried: the time taken does not tell which one fits.
         rule.keys().fold(false, |fits, key| is_signed(key.as_bytes(), &text, &self.signature) | fits)
     }
 }
 
-/// The path that a resource URI names: scheme, host, port, query and outer slashes gone, lower case.
+/// The path that a resource URI names: scheme, host, port, query and outer slashes gone, lower case. Escapes
+/// that were escaped again (`%2524DeadLetterQueue`) are undone too: no name holds a `%`.
 fn scope_path(resource: &str) -> String {
-    // Some clients sign the URL as it stands in the request line: what it escapes is escaped once more here.
-    let uri = decode(&decode(resource)).to_lowercase();
+    let uri = decode(resource);
     let rest = uri.split_once("://").map_or(uri.as_str(), |(_, rest)| rest);
     let path = rest.split_once('/').map_or("", |(_, path)| path);
     let path = path.split(['?', '#']).next().unwrap_or("");
-    path.trim_matches('/').to_owned()
+    decode(path).trim_matches('/').to_lowercase()
 }
 
 /// Whether `path` is `scope` or below it, segment by segment.
@@ -218,7 +240,7 @@ mod tests {
     const BEFORE: UnixMillis = UnixMillis(1_795_000_000_000);
 
     fn rules(key: &str, claims: &[Claim]) -> Rules {
-        Rules { namespace: vec![AccessRule::new("Root", key, claims)], entities: BTreeMap::new() }
+        Rules { namespace: vec![AccessRule::new("Root", key, claims)], ..Rules::default() }
     }
 
     fn token(index: usize) -> (Rules, String) {
@@ -253,12 +275,18 @@ mod tests {
         let path = "/q/messages";
         let check = |rules: &Rules, header, claim, now| rules.check(header, path, claim, now);
         assert_eq!(check(&good, None, Claim::Listen, BEFORE), Err(Refusal::Missing));
-        assert_eq!(check(&good, Some("Bearer x"), Claim::Listen, BEFORE), Err(Refusal::Malformed));
+        assert_eq!(check(&good, Some(" "), Claim::Listen, BEFORE), Err(Refusal::Missing));
+        for malformed in
+            ["SharedAccessSignature", "Basic YTpi", "SharedAccessSignature sr=x&sig", "WRAP access_token=\"x\""]
+        {
+            assert_eq!(check(&good, Some(malformed), Claim::Listen, BEFORE), Err(Refusal::Malformed), "{malformed}");
+        }
         assert_eq!(check(&good, Some(&header), Claim::Send, BEFORE), Err(Refusal::Claim(Claim::Send)));
         let late = UnixMillis(1_795_177_676_000);
         assert_eq!(check(&good, Some(&header), Claim::Listen, late), Err(Refusal::Expired));
         let other = rules("another key", &[Claim::Listen]);
         assert_eq!(check(&other, Some(&header), Claim::Listen, BEFORE), Err(Refusal::Signature));
+        assert_eq!(check(&other, Some(&header), Claim::Manage, BEFORE), Err(Refusal::Invalid));
         let unknown = header.replace("skn=Root", "skn=Nobody");
         assert_eq!(check(&good, Some(&unknown), Claim::Listen, BEFORE), Err(Refusal::Signature));
     }
@@ -269,6 +297,74 @@ mod tests {
         let rule = &mut rules.namespace[0];
         rule.secondary_key = Some(std::mem::replace(&mut rule.primary_key, "rotated".to_owned()));
         assert_eq!(rules.check(Some(&header), "/q", Claim::Listen, BEFORE), Ok(()));
+    }
+
+    /// A token as a client makes it, for a resource that is escaped already.
+    fn signed(escaped: &str, rule: &str, key: &str) -> String {
+        use hmac::Mac as _;
+        let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(key.as_bytes()).unwrap();
+        mac.update(format!("{escaped}\n1795177676").as_bytes());
+        let signature = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, mac.finalize().into_bytes());
+        let signature = signature.replace('+', "%2b").replace('/', "%2f").replace('=', "%3d");
+        format!("SharedAccessSignature sr={escaped}&sig={signature}&se=1795177676&skn={rule}")
+    }
+
+    #[test]
+    fn every_form_of_a_scope_that_clients_sign_is_accepted() {
+        let rules = rules("key", &[Claim::Listen]);
+        let path = "/ut/Queue/$DeadLetterQueue/messages/head";
+        for resource in [
+            "http%3a%2f%2fns.servicebus.windows.net%2fut%2fqueue",
+            "https%3A%2F%2Fns.servicebus.windows.net%2Fut%2FQueue%2F",
+            "sb%3a%2f%2fns.servicebus.windows.net%3a443%2fUT%2fqueue",
+            "ns.servicebus.windows.net%2fut",
+            "ns.servicebus.windows.net",
+            "https://ns.servicebus.windows.net/",
+            "http%3A%2F%2F127.0.0.1%3A8080%3A80%2Fut%2Fqueue%2F%24DeadLetterQueue%2Fmessages%2Fhead%3Ftimeout%3D5",
+            "https%3a%2f%2fns.servicebus.windows.net%2fut%2fqueue%2f%2524deadletterqueue%2fmessages%2fhead",
+        ] {
+            let token = signed(resource, "Root", "key");
+            assert_eq!(rules.check(Some(&token), path, Claim::Listen, BEFORE), Ok(()), "{resource}");
+        }
+    }
+
+    #[test]
+    fn a_rule_of_an_entity_is_good_for_the_entity_and_what_is_below() {
+        let (root, own) =
+            (AccessRule::new("R", "root key", &[Claim::Manage]), |key| AccessRule::new("R", key, &[Claim::Listen]));
+        let entities =
+            BTreeMap::from([("t".to_owned(), vec![own("key of t")]), ("other".to_owned(), vec![own("key of other")])]);
+        let rules = Rules { namespace: vec![root], entities, accept_bearer: false };
+        let check = |resource: &str, key: &str, claim| {
+            rules.check(Some(&signed(resource, "R", key)), "/t/subscriptions/s/messages/head", claim, BEFORE)
+        };
+        // A subscription has no rules: its topic's and the namespace's are good for it.
+        for resource in ["sb://ns/t", "sb://ns/t/subscriptions/s"] {
+            assert_eq!(check(resource, "key of t", Claim::Listen), Ok(()), "{resource}");
+            assert_eq!(check(resource, "key of t", Claim::Send), Err(Refusal::Claim(Claim::Send)), "{resource}");
+            // The namespace's rule of the same name is not hidden.
+            assert_eq!(check(resource, "root key", Claim::Send), Ok(()), "{resource}");
+            assert_eq!(check(resource, "key of other", Claim::Listen), Err(Refusal::Signature), "{resource}");
+        }
+        // Signed for the namespace, where the topic's rule is unknown.
+        assert_eq!(check("sb://ns/", "key of t", Claim::Listen), Err(Refusal::Signature));
+        assert_eq!(check("sb://ns/other", "key of other", Claim::Listen), Err(Refusal::Scope));
+    }
+
+    #[test]
+    fn bearer_tokens_are_refused_unless_all_are_accepted() {
+        let mut rules = rules("key", &[Claim::Listen]);
+        let check = |rules: &Rules, header, claim| rules.check(Some(header), "/q/messages", claim, BEFORE);
+        assert_eq!(check(&rules, "Bearer x.y.z", Claim::Send), Err(Refusal::Signature));
+        assert_eq!(check(&rules, "Bearer x.y.z", Claim::Manage), Err(Refusal::Invalid));
+        rules.accept_bearer = true;
+        for claim in [Claim::Send, Claim::Listen, Claim::Manage] {
+            assert_eq!(check(&rules, "bearer x.y.z", claim), Ok(()));
+        }
+        for empty in ["Bearer", "Bearer  "] {
+            assert_eq!(check(&rules, empty, Claim::Send), Err(Refusal::Signature), "{empty:?}");
+        }
+        assert_eq!(check(&rules, "SharedAccessSignature x", Claim::Send), Err(Refusal::Malformed));
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub(crate) struct Request<'a> {
     pub(crate) query: &'a [(String, String)],
     pub(crate) headers: &'a http::HeaderMap,
     pub(crate) target: Target<'a>,
+    /// Whether it came over TLS.
+    pub(crate) is_secure: bool,
 }
 
 /// Why a request is not let in.
@@ -191,8 +193,7 @@ fn check_terms(request: &Request<'_>, now: UnixMillis) -> Result<(), Refusal> {
     if !start.is_empty() && UnixMillis::parse_iso(start).ok_or(Refusal::Authentication)? > now {
         return Err(Refusal::Expired);
     }
-    // This emulator speaks plain HTTP.
-    if request.parameter("spr") == "https" { Err(Refusal::Protocol) } else { Ok(()) }
+    if request.parameter("spr") == "https" && !request.is_secure { Err(Refusal::Protocol) } else { Ok(()) }
 }
 
 fn shared_key(account: &AccountKey, request: &Request<'_>, credential: &str) -> Result<Grant, Refusal> {
@@ -281,7 +282,7 @@ mod tests {
 
     fn check(query: &[(String, String)], target: Target<'_>) -> Result<Grant, Refusal> {
         let headers = HeaderMap::new();
-        let request = Request { method: &Method::GET, path: "/", query, headers: &headers, target };
+        let request = Request { method: &Method::GET, path: "/", query, headers: &headers, target, is_secure: false };
         authorize(&AccountKey::default(), &request, NOW)
     }
 
@@ -312,6 +313,10 @@ mod tests {
         let sig = sign(&format!("r\n\n{se}\n/blob/devstoreaccount1/records\n\n\nhttps\n2023-11-03\nc\n\n\n\n\n\n\n"));
         let sas = query(&[("sv", "2023-11-03"), ("se", se), ("sr", "c"), ("sp", "r"), ("spr", "https"), ("sig", &sig)]);
         assert_eq!(check(&sas, target), Err(Refusal::Protocol));
+        let headers = HeaderMap::new();
+        let request =
+            Request { method: &Method::GET, path: "/", query: &sas, headers: &headers, target, is_secure: true };
+        assert!(authorize(&AccountKey::default(), &request, NOW).is_ok());
     }
 
     #[test]
@@ -351,6 +356,7 @@ mod tests {
             query: &query,
             headers: &headers,
             target: Target::Blob("c", "b"),
+            is_secure: false,
         };
         let account = AccountKey::default();
         assert_eq!(authorize(&account, &request, NOW), Ok(Grant::Everything));

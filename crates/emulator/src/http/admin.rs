@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::server::Handler;
+use super::wire::Nonsense;
 use super::{Answer, Payload, read_body};
 use crate::admin::{Admin, AdminError};
 use crate::auth::decode;
 use crate::broker::QueueOptions;
 use crate::faults::{Fault, FaultError, Service};
+use crate::time::UnixMillis;
 
 const LARGEST_BODY: usize = 1024 * 1024;
 
@@ -22,6 +24,8 @@ const LARGEST_BODY: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct AdminService {
     pub(crate) admin: Admin,
+    /// How long a body may take to arrive.
+    pub(crate) patience: Duration,
 }
 
 /// `POST /clock`.
@@ -67,11 +71,24 @@ impl From<FaultError> for Problem {
 impl Handler for AdminService {
     async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
-        let Ok(body) = read_body(body, LARGEST_BODY).await else {
+        let Ok(body) = read_body(body, LARGEST_BODY, self.patience).await else {
             return Ok(problem(&Problem(StatusCode::BAD_REQUEST, "unreadable body".to_owned())));
         };
         let done = self.dispatch(&head.method, head.uri.path(), &body);
         Ok(done.unwrap_or_else(|refused| problem(&refused)))
+    }
+
+    fn nonsense(&self, status: StatusCode) -> Nonsense {
+        let error = status.canonical_reason().unwrap_or("Bad Request");
+        Nonsense {
+            content_type: "application/json",
+            server: "oncebus-emulator",
+            body: json!({ "error": error }).to_string(),
+        }
+    }
+
+    fn time(&self) -> UnixMillis {
+        UnixMillis::from(std::time::SystemTime::now())
     }
 }
 

@@ -5,10 +5,12 @@ pub(crate) mod blob;
 mod payload;
 pub(crate) mod server;
 pub(crate) mod service_bus;
+mod wire;
 
 pub(crate) use payload::Payload;
 
 use std::error::Error;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
@@ -22,6 +24,20 @@ pub(crate) type Answer = Result<http::Response<Payload>, Hangup>;
 #[error("connection closed on purpose")]
 pub(crate) struct Hangup;
 
+/// An extension of requests that came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Secure;
+
+/// Whether a request came over TLS.
+pub(crate) fn is_secure(extensions: &http::Extensions) -> bool {
+    extensions.get::<Secure>().is_some()
+}
+
+/// The scheme of the URL that was asked for.
+pub(crate) fn scheme(extensions: &http::Extensions) -> &'static str {
+    if is_secure(extensions) { "https" } else { "http" }
+}
+
 /// Why a body could not be read.
 #[derive(Debug)]
 pub(crate) enum BodyError {
@@ -34,12 +50,12 @@ pub(crate) trait Source: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + S
 
 impl<B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send> Source for B {}
 
-/// Reads a whole body of at most `limit` bytes.
-pub(crate) async fn read_body(body: impl Source, limit: usize) -> Result<Bytes, BodyError> {
-    match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok(own(body.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
-        Err(_) => Err(BodyError::Broken),
+/// Reads a whole body of at most `limit` bytes. One that takes too long to arrive is broken.
+pub(crate) async fn read_body(body: impl Source, limit: usize, patience: Duration) -> Result<Bytes, BodyError> {
+    match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => Ok(own(body.to_bytes())),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Ok(Err(_)) | Err(_) => Err(BodyError::Broken),
     }
 }
 

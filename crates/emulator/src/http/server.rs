@@ -1,36 +1,119 @@
-//! Listening, and connections.
+//! Listening, and connections: plain and over TLS, within limits.
+//!
+//! A client that is slow, silent or talks nonsense costs at most one connection, and that for a bounded time:
+//! there are limits to how long a handshake, a request's head and its body may take, to the size of the
+//! head, and to how many connections there are. What is no HTTP is answered with a 4xx in the service's own
+//! shape (see [`super::wire`]).
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
-use super::Answer;
+use super::wire::{Nonsense, Wire};
+use super::{Answer, Secure};
+use crate::time::UnixMillis;
+
+/// How much of the emulator one client may hold, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest head of a request, in bytes. Default 72 KB: 64 KB for properties, as the service allows
+    /// them, and 8 KB for the rest.
+    pub head_bytes: usize,
+    /// How long a connection may be silent between requests, and a head may take to arrive. Default 60 s.
+    pub head: Duration,
+    /// How long a body may take to arrive. Default 60 s.
+    pub body: Duration,
+    /// How long a TLS handshake may take. Default 10 s.
+    pub handshake: Duration,
+    /// Connections to one port at once; one more is closed as soon as it is accepted. Default 10,000.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 72 * 1024,
+            head: Duration::from_secs(60),
+            body: Duration::from_secs(60),
+            handshake: Duration::from_secs(10),
+            connections: 10_000,
+        }
+    }
+}
 
 /// Something that answers requests.
 pub(crate) trait Handler: Send + Sync + 'static {
     /// Answers one request.
     fn handle(self: Arc<Self>, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
+
+    /// Says in the service's own words that a request cannot be read.
+    fn nonsense(&self, status: StatusCode) -> Nonsense;
+
+    /// The service's time.
+    fn time(&self) -> UnixMillis;
+}
+
+/// An open port.
+#[derive(Debug)]
+pub(crate) struct Port {
+    pub(crate) listener: TcpListener,
+    /// Over TLS, when there is one.
+    pub(crate) tls: Option<Acceptor>,
+}
+
+/// The server's side of TLS. It shows nothing of its keys.
+#[derive(Clone)]
+pub(crate) struct Acceptor(pub(crate) TlsAcceptor);
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acceptor").finish_non_exhaustive()
+    }
 }
 
 /// Serves connections until `closing` turns true; then lets requests in flight finish.
-pub(crate) async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, mut closing: watch::Receiver<bool>) {
+pub(crate) async fn serve<H: Handler>(
+    port: Port,
+    limits: Arc<Limits>,
+    handler: Arc<H>,
+    mut closing: watch::Receiver<bool>,
+) {
     /// How long requests in flight may take to finish.
     const LAST_WORDS: Duration = Duration::from_secs(5);
+    let Port { listener, tls } = port;
+    let room = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let mut is_full = false;
     let mut connections = JoinSet::new();
     while !*closing.borrow() {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, Arc::clone(&handler), closing.clone()));
+                    let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+                        if !is_full {
+                            tracing::warn!(connections = limits.connections, "connections are refused: there are too many");
+                        }
+                        is_full = true;
+                        continue;
+                    };
+                    is_full = false;
+                    let (handler, limits) = (Arc::clone(&handler), Arc::clone(&limits));
+                    let (tls, closing) = (tls.clone(), closing.clone());
+                    connections.spawn(async move {
+                        accept(stream, tls, &limits, handler, closing).await;
+                        drop(place);
+                    });
                 }
                 Err(error) => {
                     // Too many open files, as a rule: others must close first.
@@ -49,12 +132,93 @@ pub(crate) async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, mu
     }
 }
 
-/// How every port speaks HTTP/1.1; for comparisons with a server that does nothing else.
+async fn accept<H: Handler>(
+    stream: TcpStream,
+    tls: Option<Acceptor>,
+    limits: &Limits,
+    handler: Arc<H>,
+    mut closing: watch::Receiver<bool>,
+) {
+    // An answer is written in one go; waiting for more to send would only delay it.
+    let _ = stream.set_nodelay(true);
+    let Some(Acceptor(acceptor)) = tls else {
+        connection(stream, false, limits, handler, closing).await;
+        return;
+    };
+    let handshake = tokio::select! {
+        handshake = tokio::time::timeout(limits.handshake, handshake(stream, &acceptor, &*handler)) => handshake,
+        _ = closing.changed() => return,
+    };
+    match handshake {
+        Ok(Ok(Some(stream))) => connection(stream, true, limits, handler, closing).await,
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+/// Nothing when the client does not speak TLS; it was told so.
+async fn handshake<H: Handler>(
+    mut stream: TcpStream,
+    acceptor: &TlsAcceptor,
+    handler: &H,
+) -> std::io::Result<Option<tokio_rustls::server::TlsStream<TcpStream>>> {
+    /// A record of TLS that holds a handshake begins with this byte.
+    const HANDSHAKE: u8 = 22;
+    let mut first = [0];
+    match stream.peek(&mut first).await? {
+        0 => Ok(None),
+        _ if first == [HANDSHAKE] => acceptor.accept(stream).await.map(Some),
+        _ => {
+            let answer = handler.nonsense(StatusCode::BAD_REQUEST).response(StatusCode::BAD_REQUEST, handler.time());
+            stream.write_all(&answer).await?;
+            stream.shutdown().await?;
+            // What was sent is read, or closing would reset the connection before the answer is seen.
+            tokio::io::copy(&mut stream.take(64 * 1024), &mut tokio::io::sink()).await?;
+            Ok(None)
+        }
+    }
+}
+
+async fn connection<H: Handler>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    is_secure: bool,
+    limits: &Limits,
+    handler: Arc<H>,
+    mut closing: watch::Receiver<bool>,
+) {
+    let wire = Wire::new(stream, Arc::clone(&handler));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if is_secure {
+            request.extensions_mut().insert(Secure);
+        }
+        Arc::clone(&handler).handle(request)
+    });
+    let connection = settings(limits).serve_connection(wire, service);
+    let mut connection = std::pin::pin!(connection);
+    if !*closing.borrow() {
+        tokio::select! {
+            ended = connection.as_mut() => return note(ended),
+            _ = closing.changed() => {}
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    note(connection.await);
+}
+
+/// How every port speaks HTTP/1.1 unless its limits are others; for comparisons with a server that does
+/// nothing else.
 #[must_use]
 pub fn connection_settings() -> http1::Builder {
+    settings(&Limits::default())
+}
+
+fn settings(limits: &Limits) -> http1::Builder {
     let mut settings = http1::Builder::new();
     settings
         .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_header_size(limits.head_bytes)
         // The services' clocks may be moved; they write the date themselves.
         .auto_date_header(false)
         // A client that closes its half has gone away: its long poll must not take a message.
@@ -62,21 +226,8 @@ pub fn connection_settings() -> http1::Builder {
     settings
 }
 
-async fn connection<H: Handler>(stream: TcpStream, handler: Arc<H>, mut closing: watch::Receiver<bool>) {
-    // An answer is written in one go; waiting for more to send would only delay it.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| Arc::clone(&handler).handle(request));
-    let connection = connection_settings().serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    loop {
-        tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
-                }
-                return;
-            }
-            _ = closing.changed() => connection.as_mut().graceful_shutdown(),
-        }
+fn note(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
     }
 }

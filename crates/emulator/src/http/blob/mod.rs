@@ -6,6 +6,7 @@ mod route;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
@@ -15,12 +16,14 @@ use hyper::body::Incoming;
 use uuid::Uuid;
 
 use super::server::Handler;
-use super::{Answer, BodyError, Hangup, Payload, escape_xml, query_pairs, read_body};
+use super::wire::Nonsense;
+use super::{Answer, BodyError, Hangup, Payload, escape_xml, is_secure, query_pairs, read_body};
 use crate::account::Account;
 use crate::auth::storage::{self as auth, AccountKey, Grant};
 use crate::blob::{Blob, Metadata, NewBlob, Receipt, is_container_name};
 use crate::calls::Calls;
 use crate::faults::{Faults, Moment, Service};
+use crate::time::UnixMillis;
 use headers::{META, conditions, content, metadata, text};
 use refusal::Refusal;
 use route::{NoRoute, Operation, Route, route};
@@ -31,6 +34,9 @@ const LARGEST_BODY: usize = 64 * 1024 * 1024;
 /// The newest version that the emulator claims to speak; the answer's version unless the request has one.
 const VERSION: &str = "2025-11-05";
 
+/// What every answer says about who gives it.
+const SERVER: &str = "Windows-Azure-Blob/1.0 Microsoft-HTTPAPI/2.0";
+
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 
 /// The blob service of one account.
@@ -40,6 +46,8 @@ pub(crate) struct BlobService {
     pub(crate) key: AccountKey,
     pub(crate) faults: Arc<Faults>,
     pub(crate) calls: Arc<Calls>,
+    /// How long a body may take to arrive.
+    pub(crate) patience: Duration,
 }
 
 enum Failure {
@@ -57,7 +65,7 @@ impl Handler for BlobService {
     async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
         let query = query_pairs(head.uri.query());
-        let body = read_body(body, LARGEST_BODY).await;
+        let body = read_body(body, LARGEST_BODY, self.patience).await;
         let mut response = match self.dispatch(&head, &query, body).await {
             Ok(response) => response,
             Err(Failure::Hangup) => return Err(Hangup),
@@ -65,6 +73,16 @@ impl Handler for BlobService {
         };
         self.sign_off(&head.headers, &query, response.headers_mut());
         Ok(response)
+    }
+
+    fn nonsense(&self, _: StatusCode) -> Nonsense {
+        let body = "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>InvalidInput</Code><Message>One of the \
+                    request inputs is not valid.</Message></Error>";
+        Nonsense { content_type: "application/xml", server: SERVER, body: body.to_owned() }
+    }
+
+    fn time(&self) -> UnixMillis {
+        self.account.clock().now()
     }
 }
 
@@ -85,6 +103,7 @@ impl BlobService {
             query,
             headers: &head.headers,
             target: route.target(),
+            is_secure: is_secure(&head.extensions),
         };
         let grant = match auth::authorize(&self.key, &request, self.account.clock().now()) {
             Ok(grant) => grant,
@@ -233,7 +252,7 @@ impl BlobService {
                 headers.insert(name, value);
             }
         };
-        set(header::SERVER, "Windows-Azure-Blob/1.0 Microsoft-HTTPAPI/2.0");
+        set(header::SERVER, SERVER);
         set(HeaderName::from_static("x-ms-request-id"), &Uuid::new_v4().to_string());
         set(HeaderName::from_static("x-ms-version"), version);
         set(header::DATE, &self.account.clock().now().http_date());

@@ -21,7 +21,8 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::server::Handler;
-use super::{Answer, BodyError, Hangup, Payload, Source, query_pairs, read_body};
+use super::wire::Nonsense;
+use super::{Answer, BodyError, Hangup, Payload, Source, query_pairs, read_body, scheme};
 use crate::auth::service_bus::{Claim, Rules};
 use crate::broker::{BrokerProperties, Delivery, Message, ReceiveMode};
 use crate::calls::Calls;
@@ -33,6 +34,9 @@ use refusal::Refusal;
 use route::{NoRoute, Operation, Route, Settled, route};
 
 const XML: &str = "application/xml; charset=utf-8";
+/// What every answer says about who gives it.
+const SERVER: &str = "Microsoft-HTTPAPI/2.0";
+
 const BROKER_PROPERTIES: HeaderName = HeaderName::from_static("brokerproperties");
 
 /// More than any queue takes; what is larger is not read to its end.
@@ -53,6 +57,16 @@ pub(crate) struct ServiceBus {
     pub(crate) faults: Arc<Faults>,
     pub(crate) calls: Arc<Calls>,
     pub(crate) tier: Tier,
+    /// How long a body may take to arrive.
+    pub(crate) patience: Duration,
+}
+
+/// What the client called the namespace.
+#[derive(Debug, Clone, Copy)]
+struct Origin<'a> {
+    scheme: &'static str,
+    /// With its port, if the client gave one.
+    host: &'a str,
 }
 
 /// Why there is no success to answer with.
@@ -70,6 +84,14 @@ impl<E: Into<Refusal>> From<E> for Failure {
 impl Handler for ServiceBus {
     async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         self.answer(request).await
+    }
+
+    fn nonsense(&self, status: StatusCode) -> Nonsense {
+        Nonsense { content_type: XML, server: SERVER, body: refusal::nonsense(status, self.now()) }
+    }
+
+    fn time(&self) -> UnixMillis {
+        self.now()
     }
 }
 
@@ -93,7 +115,7 @@ impl ServiceBus {
         let route = match route(&head.method, head.uri.path()) {
             Ok(route) => route,
             Err(NoRoute::NotData) => {
-                let body = read_body(body, LARGEST_BODY).await.unwrap_or_default();
+                let body = read_body(body, LARGEST_BODY, self.patience).await.unwrap_or_default();
                 return self.management(&head, host, &body).await;
             }
             Err(NoRoute::Method) => {
@@ -104,7 +126,7 @@ impl ServiceBus {
                 .into());
             }
         };
-        let body = read_body(body, LARGEST_BODY).await;
+        let body = read_body(body, LARGEST_BODY, self.patience).await;
         if let Err(refusal) = self.authorize(&head, route.operation.claim()) {
             self.calls.count(Service::ServiceBus, "refused");
             return Err(refusal.into());
@@ -198,7 +220,8 @@ impl ServiceBus {
         self.calls.count(Service::ServiceBus, name);
         let late = self.faults.strike(Service::ServiceBus, name, &route.name, Moment::Late);
         late.wait().await;
-        let response = lent.delivery().map(|delivery| self.delivery(delivery, route, host));
+        let origin = Origin { scheme: scheme(&head.extensions), host };
+        let response = lent.delivery().map(|delivery| self.delivery(delivery, route, origin));
         // From here to the socket nothing waits: the message is the receiver's.
         let delivery = lent.hand_over();
         let lock = delivery.as_ref().and_then(|delivery| delivery.entry.lock);
@@ -226,7 +249,7 @@ impl ServiceBus {
         }
     }
 
-    fn delivery(&self, delivery: &Delivery, route: &Route, host: &str) -> Response<Payload> {
+    fn delivery(&self, delivery: &Delivery, route: &Route, origin: Origin<'_>) -> Response<Payload> {
         let message = &delivery.entry.message;
         let status = if delivery.entry.lock.is_some() { StatusCode::CREATED } else { StatusCode::OK };
         let mut response = respond(status, Payload::chunked(message.body.clone()), self.now());
@@ -237,7 +260,8 @@ impl ServiceBus {
         }
         if let Some(lock) = delivery.entry.lock {
             let (number, token) = (delivery.sequence_number, lock.token);
-            let location = format!("http://{host}/{}/messages/{number}/{token}", route.name);
+            let Origin { scheme, host } = origin;
+            let location = format!("{scheme}://{host}/{}/messages/{number}/{token}", route.name);
             if let Ok(location) = HeaderValue::try_from(location) {
                 headers.insert(header::LOCATION, location);
             }
@@ -297,7 +321,7 @@ fn respond(status: StatusCode, payload: Payload, now: UnixMillis) -> Response<Pa
     let mut response = Response::new(payload);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::SERVER, HeaderValue::from_static("Microsoft-HTTPAPI/2.0"));
+    headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
     headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     if let Ok(date) = HeaderValue::try_from(now.http_date()) {
         headers.insert(header::DATE, date);

@@ -51,14 +51,7 @@ impl Refusal {
 
     /// As an answer. `entity` and `host` say where, as the service does in its tracking.
     pub(super) fn response(&self, host: &str, entity: &str, now: UnixMillis) -> Response<Payload> {
-        let detail = format!(
-            "{} TrackingId:{}_G1, SystemTracker:{host}:{entity}, Timestamp:{}",
-            self.detail,
-            Uuid::new_v4(),
-            now.iso_seconds()
-        );
-        let xml =
-            format!("<Error><Code>{}</Code><Detail>{}</Detail></Error>", self.status.as_u16(), escape_xml(&detail));
+        let xml = xml(self.status, &self.detail, &format!("{host}:{entity}"), now);
         let mut response = super::respond(self.status, Payload::chunked(xml), now);
         let content_type = HeaderValue::from_static(super::XML);
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
@@ -69,6 +62,23 @@ impl Refusal {
         }
         response
     }
+}
+
+fn xml(status: StatusCode, detail: &str, tracker: &str, now: UnixMillis) -> String {
+    let (id, at) = (Uuid::new_v4(), now.iso_seconds());
+    let detail = format!("{detail} TrackingId:{id}_G1, SystemTracker:{tracker}, Timestamp:{at}");
+    format!("<Error><Code>{}</Code><Detail>{}</Detail></Error>", status.as_u16(), escape_xml(&detail))
+}
+
+/// What is said about a request that is no HTTP/1.1, or whose head is too large.
+pub(super) fn nonsense(status: StatusCode, now: UnixMillis) -> String {
+    let detail = match status {
+        StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            "40000: The head of the request is too large."
+        }
+        _ => "40000: The request cannot be read as HTTP/1.1 as it is spoken at this port.",
+    };
+    xml(status, detail, "NoSystemTracker", now)
 }
 
 const BROKEN_LOCK: &str = "No message was found with the specified MessageId or LockToken.";

@@ -82,6 +82,7 @@ impl Gateway {
             faults: Arc::new(faults),
             calls: Arc::default(),
             tier: Tier::Standard,
+            patience: Duration::from_secs(60),
         };
         let mut gateway = Self { service, clock, closing };
         for script in SETUP.split("%%\n") {

@@ -27,7 +27,7 @@ impl<'a> Entry<'a> {
     pub(super) fn of(call: &'a Call<'a>, shown: &Shown) -> Self {
         Self {
             call,
-            scheme: "http",
+            scheme: call.scheme,
             title: shown.name.clone(),
             published: Some(shown.created_at()),
             updated: shown.updated_at(),
@@ -37,7 +37,7 @@ impl<'a> Entry<'a> {
 
     pub(super) fn of_rule(call: &'a Call<'a>, rule: &Rule) -> Self {
         let (published, updated) = (Some(rule.created_at), rule.created_at);
-        Self { call, scheme: "http", title: rule.name.clone(), published, updated, author: false }
+        Self { call, scheme: call.scheme, title: rule.name.clone(), published, updated, author: false }
     }
 
     /// As the answer to a request at the entity's own URL.
@@ -114,7 +114,7 @@ impl Feed {
         let number =
             |name: &str| pairs.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).and_then(|(_, v)| v.parse().ok());
         let (skip, top) = (number("$skip").unwrap_or(0), number("$top").unwrap_or(PAGE).min(PAGE));
-        let base = escape_xml(&format!("http://{}{}{}", call.host, call.path, call.query));
+        let base = escape_xml(&format!("{}://{}{}{}", call.scheme, call.host, call.path, call.query));
         let mut xml = format!(
             "<feed xmlns=\"{ATOM}\"><title type=\"text\">{}</title><id>{base}</id><updated>{}Z</updated><link \
              rel=\"self\" href=\"{base}\"/>",
@@ -124,15 +124,20 @@ impl Feed {
         if all.len() > skip.saturating_add(top) {
             let version =
                 if call.version.is_empty() { String::new() } else { format!("&api-version={}", call.version) };
-            let next =
-                format!("http://{}{}?$skip={}&$top={top}{version}", call.host, call.path, skip.saturating_add(top));
+            let next = format!(
+                "{}://{}{}?$skip={}&$top={top}{version}",
+                call.scheme,
+                call.host,
+                call.path,
+                skip.saturating_add(top)
+            );
             xml.push_str(&format!("<link rel=\"next\" href=\"{}\"/>", escape_xml(&next)));
         }
         let version = if call.version.is_empty() { String::new() } else { format!("?api-version={}", call.version) };
         let version = escape_xml(&version);
         let parent = match self.prefix {
-            "../" => format!("http://{}/", call.host),
-            _ => format!("http://{}{}/", call.host, call.path.trim_end_matches('/')),
+            "../" => format!("{}://{}/", call.scheme, call.host),
+            _ => format!("{}://{}{}/", call.scheme, call.host, call.path.trim_end_matches('/')),
         };
         let prefix = if call.path.ends_with('/') && self.prefix != "../" { "" } else { self.prefix };
         for item in all.iter().skip(skip).take(top) {
@@ -171,5 +176,5 @@ pub(super) fn namespace(call: &Call<'_>, tier: Tier, now: UnixMillis) -> String 
          <NamespaceType>Messaging</NamespaceType></NamespaceInfo>"
     );
     let title = call.namespace();
-    Entry { call, scheme: "http", title, published: None, updated: now, author: true }.xml(&description)
+    Entry { call, scheme: call.scheme, title, published: None, updated: now, author: true }.xml(&description)
 }

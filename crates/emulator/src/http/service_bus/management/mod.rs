@@ -18,7 +18,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::ServiceBus;
 use crate::broker::{Broker, EntityPath, SubQueue};
-use crate::http::{Payload, query_pairs};
+use crate::http::{Payload, query_pairs, scheme};
 use crate::store::StoreError;
 use crate::time::UnixMillis;
 use atom::{Entry, Feed};
@@ -36,6 +36,7 @@ const PAGE: usize = 100;
 /// A management request, read.
 struct Call<'a> {
     method: &'a Method,
+    scheme: &'static str,
     /// Host and port as the client knows them.
     host: &'a str,
     /// As it stands in the request line.
@@ -91,6 +92,7 @@ impl ServiceBus {
         let version = query_pairs(query).into_iter().find(|(name, _)| name.eq_ignore_ascii_case("api-version"));
         let call = Call {
             method: &head.method,
+            scheme: scheme(&head.extensions),
             host,
             path: head.uri.path(),
             query: query.map(|query| format!("?{query}")).unwrap_or_default(),
