@@ -6,7 +6,7 @@
 //! ```
 
 use clap::Parser;
-use oncebus_bench::emulator::{Args, run};
+use oncebus_bench::emulator::{Args, Selves, run};
 
 #[derive(Debug, Parser)]
 struct CommandLine {
@@ -16,5 +16,5 @@ struct CommandLine {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    run(CommandLine::parse().args, &[]).await
+    run(CommandLine::parse().args, Selves::default()).await
 }

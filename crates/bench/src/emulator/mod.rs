@@ -40,7 +40,6 @@ mod statistics;
 mod throughput;
 mod wire;
 
-use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -52,7 +51,8 @@ use report::Report;
 /// Arguments of `oncebus bench emulator`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The emulator's program. Default: `oncebus-emulator` beside this one.
+    /// The emulator's program. Default: this one, if it has the emulator in it; else the
+    /// `oncebus-emulator` beside it.
     #[arg(long, value_name = "PATH")]
     emulator: Option<PathBuf>,
     /// Print one JSON object, after the table, as the last line.
@@ -98,25 +98,33 @@ impl Args {
     }
 }
 
-/// Measures, and prints a table of figures with their targets. `prefix` is what stands before these
-/// arguments on this program's command line; the bare route is this program again.
+/// How the program that measures is made to be a server: both servers are this program again, in
+/// processes of their own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Selves {
+    /// What stands before [`Args`] on its command line.
+    pub bench: &'static [&'static str],
+    /// What makes it an emulator that knows `--queue NAME` and `--store PATH`, if anything does.
+    pub emulator: Option<&'static [&'static str]>,
+}
+
+/// Measures, and prints a table of figures with their targets.
 ///
 /// # Errors
 /// When the emulator's program is not there, a server does not start, or a call fails.
-pub async fn run(args: Args, prefix: &[&str]) -> anyhow::Result<()> {
+pub async fn run(args: Args, selves: Selves) -> anyhow::Result<()> {
     if args.serve_bare {
         return bare::serve().await;
     }
     if args.rounds == 0 || args.calls == 0 || args.connections == 0 {
         bail!("rounds, calls and connections must be at least 1");
     }
-    let prefix: Vec<OsString> = prefix.iter().map(OsString::from).collect();
     // The load has threads of its own; this one would only block a worker of the runtime.
-    tokio::task::spawn_blocking(move || measure(&args, &prefix)).await.context("the measurement broke off")?
+    tokio::task::spawn_blocking(move || measure(&args, selves)).await.context("the measurement broke off")?
 }
 
-fn measure(args: &Args, prefix: &[OsString]) -> anyhow::Result<()> {
-    let launcher = Launcher::new(args.emulator.clone(), prefix)?;
+fn measure(args: &Args, selves: Selves) -> anyhow::Result<()> {
+    let launcher = Launcher::new(args.emulator.clone(), selves)?;
     let directory = match &args.directory {
         Some(parent) => tempfile::tempdir_in(parent),
         None => tempfile::tempdir(),

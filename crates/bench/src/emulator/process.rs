@@ -1,13 +1,14 @@
 //! Servers as processes: started, asked for their address, looked at through `/proc`, killed.
 
-use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+
+use super::Selves;
 
 /// Where an emulator keeps its messages.
 #[derive(Debug, Clone)]
@@ -33,9 +34,21 @@ impl Storage {
 /// Starts servers.
 #[derive(Debug)]
 pub(super) struct Launcher {
-    emulator: PathBuf,
-    this: PathBuf,
-    prefix: Vec<OsString>,
+    emulator: Program,
+    bare: Program,
+}
+
+/// A program, and what comes before its other arguments.
+#[derive(Debug)]
+struct Program(PathBuf, &'static [&'static str]);
+
+impl Program {
+    fn command(&self) -> Command {
+        let Self(path, arguments) = self;
+        let mut command = Command::new(path);
+        command.args(*arguments);
+        command
+    }
 }
 
 /// A server that answers. It is killed when this is dropped.
@@ -48,27 +61,19 @@ pub(super) struct Server {
 }
 
 impl Launcher {
-    /// The emulator's program is looked for beside this one when it is not given.
-    pub(super) fn new(emulator: Option<PathBuf>, prefix: &[OsString]) -> anyhow::Result<Self> {
+    pub(super) fn new(emulator: Option<PathBuf>, selves: Selves) -> anyhow::Result<Self> {
         let this = std::env::current_exe().context("this program does not know where it is")?;
-        let emulator = match emulator {
-            Some(path) => path,
-            None => {
-                let name = format!("oncebus-emulator{}", std::env::consts::EXE_SUFFIX);
-                // Cargo puts examples one directory below programs.
-                let beside = this.ancestors().skip(1).take(2).map(|directory| directory.join(&name));
-                beside.into_iter().find(|path| path.is_file()).context(
-                    "there is no oncebus-emulator beside this program; build it in the same profile, or say where \
-                     it is with --emulator",
-                )?
-            }
+        let emulator = match (emulator, selves.emulator) {
+            (Some(path), _) => Program(path, &[]),
+            (None, Some(arguments)) => Program(this.clone(), arguments),
+            (None, None) => Program(beside(&this)?, &[]),
         };
-        Ok(Self { emulator, this, prefix: prefix.to_vec() })
+        Ok(Self { emulator, bare: Program(this, selves.bench) })
     }
 
     /// Starts an emulator with these queues, and nothing in them.
     pub(super) fn emulator(&self, storage: &Storage, queues: &[&str]) -> anyhow::Result<Server> {
-        let mut command = Command::new(&self.emulator);
+        let mut command = self.emulator.command();
         for queue in queues {
             command.args(["--queue", queue]);
         }
@@ -81,10 +86,21 @@ impl Launcher {
 
     /// Starts the bare route.
     pub(super) fn bare(&self) -> anyhow::Result<Server> {
-        let mut command = Command::new(&self.this);
-        command.args(&self.prefix).arg("--serve-bare");
+        let mut command = self.bare.command();
+        command.arg("--serve-bare");
         Server::start(command).context("the bare route did not start")
     }
+}
+
+/// The emulator's program in this one's directory, or in the one above: that is where Cargo puts
+/// programs, and examples one below.
+fn beside(this: &Path) -> anyhow::Result<PathBuf> {
+    let name = format!("oncebus-emulator{}", std::env::consts::EXE_SUFFIX);
+    let mut paths = this.ancestors().skip(1).take(2).map(|directory| directory.join(&name));
+    paths.find(|path| path.is_file()).context(
+        "there is no oncebus-emulator beside this program; build it in the same profile, or say where it is with \
+         --emulator",
+    )
 }
 
 impl Server {

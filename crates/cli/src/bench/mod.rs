@@ -15,9 +15,11 @@ enum What {
     Emulator(emulator::Args),
 }
 
+const SELVES: emulator::Selves = emulator::Selves { bench: &["bench", "emulator"], emulator: Some(&["emulator"]) };
+
 /// Measures and prints.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     match args.what {
-        What::Emulator(args) => emulator::run(args, &["bench", "emulator"]).await,
+        What::Emulator(args) => emulator::run(args, SELVES).await,
     }
 }
