@@ -177,7 +177,7 @@ impl Admin {
         inner.faults.clear();
         inner.calls.clear();
         let durable = inner.journal.is_durable();
-        inner.namespace.reset(Broker::new(Box::new(RandomIds), durable), |broker| {
+        inner.namespace.reset(Broker::new(Box::new(RandomIds::default()), durable), |broker| {
             inner.queues.iter().cloned().for_each(|queue| broker.put_queue(queue));
         });
         inner.account.reset(BlobStore::new(durable), |store, now| {

@@ -150,7 +150,7 @@ impl Emulator {
         let journal = Arc::new(journal);
         let (closing, closed) = watch::channel(false);
 
-        let mut broker = Broker::new(Box::new(RandomIds), journal.is_durable());
+        let mut broker = Broker::new(Box::new(RandomIds::default()), journal.is_durable());
         kept.broker.into_iter().for_each(|row| broker.restore(row));
         let clock = Clock::with_offset(kept.broker_offset);
         let namespace = Arc::new(Namespace::new(broker, clock, Arc::clone(&journal), closed.clone()));

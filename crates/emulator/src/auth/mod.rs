@@ -8,6 +8,8 @@ pub(crate) mod fuzzing;
 pub(crate) mod service_bus;
 pub(crate) mod storage;
 
+use std::borrow::Cow;
+
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -23,5 +25,10 @@ fn is_signed(key: &[u8], text: &str, signature: &str) -> bool {
 
 /// Percent-decodes; `+` stays what it is. Bytes that are no UTF-8 are replaced, and then match nothing.
 pub(crate) fn decode(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+    decode_in_place(text).into_owned()
+}
+
+/// As [`decode`]; what has nothing to decode stays where it is.
+pub(crate) fn decode_in_place(text: &str) -> Cow<'_, str> {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy()
 }

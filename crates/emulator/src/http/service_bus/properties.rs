@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::broker::{BrokerProperties, Delivery, PropertyValue};
 use crate::time::UnixMillis;
@@ -215,28 +216,38 @@ fn custom_text(value: &PropertyValue) -> String {
 /// Text as a JSON string that is safe in a header: everything beyond printable ASCII as `\u` and four hex digits.
 fn json_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
+    push_json_text(&mut out, text);
+    out
+}
+
+fn push_json_text(out: &mut String, text: &str) {
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            ' '..='~' => out.push(c),
-            _ => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
+    // As a rule all of it is plain, and goes in one piece.
+    let mut rest = text;
+    while let Some(at) = rest.find(|c| !matches!(c, ' '..='~') || c == '"' || c == '\\') {
+        let (plain, special) = rest.split_at(at);
+        out.push_str(plain);
+        let mut chars = special.chars();
+        match chars.next() {
+            Some('"') => out.push_str("\\\""),
+            Some('\\') => out.push_str("\\\\"),
+            other => {
+                for unit in other.unwrap_or_default().encode_utf16(&mut [0; 2]) {
                     let _ = write!(out, "\\u{unit:04x}");
                 }
             }
         }
+        rest = chars.as_str();
     }
+    out.push_str(rest);
     out.push('"');
-    out
 }
 
 /// The `BrokerProperties` header of a delivery: keys in alphabetical order, absent ones left out.
 pub(super) fn write_broker(delivery: &Delivery) -> String {
     let entry = &delivery.entry;
     let sent = &entry.message.broker;
-    let mut json = Object::default();
+    let mut json = Object::new();
     json.text("CorrelationId", sent.correlation_id.as_deref());
     json.raw("DeliveryCount", entry.deliveries);
     json.raw("EnqueuedSequenceNumber", delivery.enqueued_sequence_number);
@@ -246,7 +257,7 @@ pub(super) fn write_broker(delivery: &Delivery) -> String {
     }
     json.text("Label", sent.label.as_deref());
     if let Some(lock) = entry.lock {
-        json.text("LockToken", Some(&lock.token.to_string()));
+        json.text("LockToken", Some(lock.token.as_hyphenated().encode_lower(&mut Uuid::encode_buffer())));
         json.date("LockedUntilUtc", Some(lock.until));
     }
     json.text("MessageId", Some(&sent.message_id));
@@ -267,25 +278,35 @@ pub(super) fn write_broker(delivery: &Delivery) -> String {
 }
 
 /// A JSON object in the making.
-#[derive(Default)]
 struct Object(String);
 
 impl Object {
+    /// With room for what a delivery has to say, as a rule.
+    fn new() -> Self {
+        Self(String::with_capacity(512))
+    }
+
+    fn name(&mut self, name: &str) {
+        self.0.push(if self.0.is_empty() { '{' } else { ',' });
+        self.0.push('"');
+        self.0.push_str(name);
+        self.0.push_str("\":");
+    }
+
     fn raw(&mut self, name: &str, value: impl std::fmt::Display) {
-        let comma = if self.0.is_empty() { "{" } else { "," };
-        let _ = write!(self.0, "{comma}\"{name}\":{value}");
+        self.name(name);
+        let _ = write!(self.0, "{value}");
     }
 
     fn text(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
-            self.raw(name, json_text(value));
+            self.name(name);
+            push_json_text(&mut self.0, value);
         }
     }
 
     fn date(&mut self, name: &str, value: Option<UnixMillis>) {
-        if let Some(value) = value {
-            self.raw(name, format_args!("\"{}\"", value.http_date()));
-        }
+        self.text(name, value.map(UnixMillis::http_date).as_deref());
     }
 
     fn finish(mut self) -> String {

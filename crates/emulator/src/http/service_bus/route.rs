@@ -3,10 +3,12 @@
 //! Entity names may hold `/`, so a path is read from its end. The words of the path are
 //! case-insensitive.
 
+use std::borrow::Cow;
+
 use http::Method;
 use uuid::Uuid;
 
-use crate::auth::decode;
+use crate::auth::decode_in_place;
 use crate::auth::service_bus::Claim;
 use crate::broker::{EntityPath, MessageRef};
 
@@ -68,7 +70,7 @@ impl Operation {
 
 /// Reads a method and a path as it stands in the request line.
 pub(super) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
-    let segments: Vec<String> = path.trim_matches('/').split('/').map(decode).collect();
+    let segments: Vec<Cow<'_, str>> = path.trim_matches('/').split('/').map(decode_in_place).collect();
     let word = |from_end: usize, word: &str| {
         segments
             .len()
@@ -96,8 +98,8 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
     } else if word(3, "messages") {
         let settled = || {
             let last = segments.len().saturating_sub(2);
-            let [message, token] = segments.get(last..).and_then(|pair| <&[String; 2]>::try_from(pair).ok())?;
-            Some(Settled { message: MessageRef(message.clone()), token: Uuid::parse_str(token).ok() })
+            let [message, token] = segments.get(last..).and_then(|pair| <&[Cow<'_, str>; 2]>::try_from(pair).ok())?;
+            Some(Settled { message: MessageRef(message.clone().into_owned()), token: Uuid::parse_str(token).ok() })
         };
         let settled = settled().ok_or(NoRoute::NotData)?;
         (
