@@ -11,12 +11,11 @@ use serde_json::Value;
 use crate::account::Account;
 use crate::blob::{BlobError, BlobStore, Metadata};
 use crate::broker::{
-    Broker, BrokerError, Counts, EntityPath, MessageState, PropertyValue, QueueOptions, Standing, is_valid_name,
+    BrokerError, Counts, EntityPath, MessageState, PropertyValue, QueueOptions, Standing, is_valid_name,
 };
 use crate::calls::Calls;
 use crate::clocks::Clocks;
 use crate::faults::{Fault, Faults, Service};
-use crate::ids::RandomIds;
 use crate::namespace::Namespace;
 use crate::store::Journal;
 use crate::time::UnixMillis;
@@ -177,8 +176,8 @@ impl Admin {
         inner.faults.clear();
         inner.calls.clear();
         let durable = inner.journal.is_durable();
-        inner.namespace.reset(Broker::new(Box::new(RandomIds::default()), durable), |broker| {
-            inner.queues.iter().cloned().for_each(|queue| broker.put_queue(queue));
+        inner.namespace.reset(|broker, now| {
+            inner.queues.iter().cloned().for_each(|queue| broker.put_queue(queue, now));
         });
         inner.account.reset(BlobStore::new(durable), |store, now| {
             for container in &inner.containers {
@@ -197,13 +196,13 @@ impl Admin {
         if !is_valid_name(&queue.name) {
             return Err(AdminError::Name(queue.name));
         }
-        let (_, _ticket) = self.inner.namespace.apply(None, |broker, _| broker.put_queue(queue));
+        let (_, _ticket) = self.inner.namespace.apply(|broker, now| broker.put_queue(queue, now));
         Ok(())
     }
 
     /// Removes a queue and its messages; whether there was one.
     pub fn remove_queue(&self, name: &str) -> bool {
-        let (removed, _ticket) = self.inner.namespace.apply(None, |broker, _| broker.remove_queue(name));
+        let (removed, _ticket) = self.inner.namespace.apply(|broker, now| broker.remove_entity(name, now));
         !matches!(removed, Err(BrokerError::NotFound))
     }
 

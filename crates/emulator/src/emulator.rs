@@ -12,8 +12,9 @@ use crate::account::Account;
 use crate::admin::{Admin, Inner};
 use crate::auth::service_bus::{AccessRule, Rules};
 use crate::auth::storage::{ACCOUNT, ACCOUNT_KEY, AccountKey};
+use crate::behaviour::Behaviour;
 use crate::blob::{BlobStore, Metadata, is_container_name};
-use crate::broker::{Broker, EntityPath, QueueOptions, is_valid_name};
+use crate::broker::{Broker, QueueOptions, is_valid_name};
 use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::clocks::Clocks;
@@ -59,6 +60,8 @@ pub struct Options {
     /// What the namespace is allowed: the largest message that an entity may be made for. Default
     /// standard.
     pub tier: Tier,
+    /// What is open about the service. Default: as documented.
+    pub behaviour: Behaviour,
 }
 
 /// A namespace's tier. It says how large messages may be at most.
@@ -97,6 +100,7 @@ impl Default for Options {
             tls: None,
             limits: Limits::default(),
             tier: Tier::Standard,
+            behaviour: Behaviour::default(),
         }
     }
 }
@@ -150,7 +154,8 @@ impl Emulator {
         let journal = Arc::new(journal);
         let (closing, closed) = watch::channel(false);
 
-        let mut broker = Broker::new(Box::new(RandomIds::default()), journal.is_durable());
+        let policy = options.behaviour.policy();
+        let mut broker = Broker::new(Box::new(RandomIds::default()), journal.is_durable()).with_policy(policy);
         kept.broker.into_iter().for_each(|row| broker.restore(row));
         let clock = Clock::with_offset(kept.broker_offset);
         let namespace = Arc::new(Namespace::new(broker, clock, Arc::clone(&journal), closed.clone()));
@@ -161,8 +166,7 @@ impl Emulator {
         let account = Arc::new(Account::new(store, clock, Arc::clone(&journal)));
 
         for queue in &options.queues {
-            let path = EntityPath::parse(&queue.name);
-            let (_, ticket) = namespace.apply(Some(&path), |broker, _| broker.put_queue(queue.clone()));
+            let (_, ticket) = namespace.apply(|broker, now| broker.put_queue(queue.clone(), now));
             ticket.written().await?;
         }
         for container in &options.containers {
@@ -182,6 +186,7 @@ impl Emulator {
             calls: Arc::clone(&calls),
             tier: options.tier,
             patience: options.limits.body,
+            behaviour: options.behaviour,
         };
         let blob = BlobService {
             account: Arc::clone(&account),

@@ -37,6 +37,7 @@
 mod account;
 mod admin;
 mod auth;
+mod behaviour;
 pub mod blob;
 pub mod broker;
 mod calls;
@@ -49,6 +50,7 @@ mod faults;
 pub mod fuzzing;
 mod http;
 mod ids;
+mod iso_duration;
 mod namespace;
 mod store;
 mod time;
@@ -56,7 +58,8 @@ mod tls;
 
 pub use admin::{Admin, AdminError, BlobView, EntityView, MessageView, StateView};
 pub use auth::service_bus::{AccessRule, Claim};
-pub use broker::{MessageState, QueueOptions};
+pub use behaviour::{Behaviour, GetHead};
+pub use broker::{MessageState, QueueOptions, SessionLess, Stranded};
 pub use clock::Clock;
 pub use emulator::{Emulator, Options, StartError, Tier};
 pub use faults::{Fault, FaultError, Service};

@@ -27,7 +27,7 @@ pub enum Claim {
 }
 
 /// A shared access rule: a name, one or two keys, and what they allow.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct AccessRule {
     /// The rule's name (`SharedAccessKeyName`).
     pub name: String,
@@ -106,13 +106,15 @@ fn claims_text(claim: Claim) -> &'static str {
 }
 
 impl Rules {
-    /// Whether a request for `path` (decoded, without the query) may use `claim`.
+    /// Whether a request for `path` (decoded, without the query) may use `claim`. `own` finds the rules of a
+    /// name that descriptions of entities carry, at a path and at its parents.
     pub(crate) fn check(
         &self,
         authorization: Option<&str>,
         path: &str,
         claim: Claim,
         now: UnixMillis,
+        own: impl FnOnce(&str, &str) -> Vec<AccessRule>,
     ) -> Result<(), Refusal> {
         let header = authorization.map(str::trim).filter(|header| !header.is_empty()).ok_or(Refusal::Missing)?;
         let unsigned = if claim == Claim::Manage { Refusal::Invalid } else { Refusal::Signature };
@@ -121,8 +123,9 @@ impl Rules {
         }
         let token = Token::parse(header).ok_or(Refusal::Malformed)?;
         let scope = scope_path(token.resource);
+        let own = if scope.is_empty() { Vec::new() } else { own(&scope, &token.rule) };
         // All of them are tried, and both keys of each: the time taken does not tell which one fits.
-        let rules = self.named(&scope, &token.rule);
+        let rules = own.iter().chain(self.named(&scope, &token.rule));
         let mut fitting: Vec<&AccessRule> = rules.filter(|rule| token.is_signed_by(rule)).collect();
         if fitting.is_empty() {
             return Err(unsigned);
@@ -243,6 +246,10 @@ mod tests {
         Rules { namespace: vec![AccessRule::new("Root", key, claims)], ..Rules::default() }
     }
 
+    fn nothing(_: &str, _: &str) -> Vec<AccessRule> {
+        Vec::new()
+    }
+
     fn token(index: usize) -> (Rules, String) {
         let (key, sr, se, sig) = VECTORS[index];
         let header = format!("SharedAccessSignature sig={sig}&se={se}&skn=Root&sr={sr}");
@@ -254,7 +261,7 @@ mod tests {
         for index in 0..3 {
             let (rules, header) = token(index);
             let path = "/q/messages/head";
-            assert_eq!(rules.check(Some(&header), path, Claim::Listen, BEFORE), Ok(()), "vector {index}");
+            assert_eq!(rules.check(Some(&header), path, Claim::Listen, BEFORE, nothing), Ok(()), "vector {index}");
         }
     }
 
@@ -262,10 +269,10 @@ mod tests {
     fn a_token_is_good_below_its_scope_and_nowhere_else() {
         let (rules, header) = token(0);
         for path in ["/q", "/Q/messages/head", "/q/$DeadLetterQueue/messages/head"] {
-            assert_eq!(rules.check(Some(&header), path, Claim::Listen, BEFORE), Ok(()), "{path}");
+            assert_eq!(rules.check(Some(&header), path, Claim::Listen, BEFORE, nothing), Ok(()), "{path}");
         }
         for path in ["/", "/q2/messages/head", "/other"] {
-            assert_eq!(rules.check(Some(&header), path, Claim::Listen, BEFORE), Err(Refusal::Scope), "{path}");
+            assert_eq!(rules.check(Some(&header), path, Claim::Listen, BEFORE, nothing), Err(Refusal::Scope), "{path}");
         }
     }
 
@@ -273,7 +280,7 @@ mod tests {
     fn what_is_wrong_is_said() {
         let (good, header) = token(2);
         let path = "/q/messages";
-        let check = |rules: &Rules, header, claim, now| rules.check(header, path, claim, now);
+        let check = |rules: &Rules, header, claim, now| rules.check(header, path, claim, now, nothing);
         assert_eq!(check(&good, None, Claim::Listen, BEFORE), Err(Refusal::Missing));
         assert_eq!(check(&good, Some(" "), Claim::Listen, BEFORE), Err(Refusal::Missing));
         for malformed in
@@ -296,7 +303,7 @@ mod tests {
         let (mut rules, header) = token(2);
         let rule = &mut rules.namespace[0];
         rule.secondary_key = Some(std::mem::replace(&mut rule.primary_key, "rotated".to_owned()));
-        assert_eq!(rules.check(Some(&header), "/q", Claim::Listen, BEFORE), Ok(()));
+        assert_eq!(rules.check(Some(&header), "/q", Claim::Listen, BEFORE, nothing), Ok(()));
     }
 
     /// A token as a client makes it, for a resource that is escaped already.
@@ -324,7 +331,7 @@ mod tests {
             "https%3a%2f%2fns.servicebus.windows.net%2fut%2fqueue%2f%2524deadletterqueue%2fmessages%2fhead",
         ] {
             let token = signed(resource, "Root", "key");
-            assert_eq!(rules.check(Some(&token), path, Claim::Listen, BEFORE), Ok(()), "{resource}");
+            assert_eq!(rules.check(Some(&token), path, Claim::Listen, BEFORE, nothing), Ok(()), "{resource}");
         }
     }
 
@@ -336,7 +343,7 @@ mod tests {
             BTreeMap::from([("t".to_owned(), vec![own("key of t")]), ("other".to_owned(), vec![own("key of other")])]);
         let rules = Rules { namespace: vec![root], entities, accept_bearer: false };
         let check = |resource: &str, key: &str, claim| {
-            rules.check(Some(&signed(resource, "R", key)), "/t/subscriptions/s/messages/head", claim, BEFORE)
+            rules.check(Some(&signed(resource, "R", key)), "/t/subscriptions/s/messages/head", claim, BEFORE, nothing)
         };
         // A subscription has no rules: its topic's and the namespace's are good for it.
         for resource in ["sb://ns/t", "sb://ns/t/subscriptions/s"] {
@@ -354,7 +361,7 @@ mod tests {
     #[test]
     fn bearer_tokens_are_refused_unless_all_are_accepted() {
         let mut rules = rules("key", &[Claim::Listen]);
-        let check = |rules: &Rules, header, claim| rules.check(Some(header), "/q/messages", claim, BEFORE);
+        let check = |rules: &Rules, header, claim| rules.check(Some(header), "/q/messages", claim, BEFORE, nothing);
         assert_eq!(check(&rules, "Bearer x.y.z", Claim::Send), Err(Refusal::Signature));
         assert_eq!(check(&rules, "Bearer x.y.z", Claim::Manage), Err(Refusal::Invalid));
         rules.accept_bearer = true;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::message::Message;
 use super::options::{QueueOptions, TopicOptions};
 use super::path::EntityPath;
 use super::shelf::{Entry, Lock};
@@ -15,6 +14,8 @@ pub enum Place {
     Main,
     /// In its dead-letter queue.
     DeadLetter,
+    /// Among the messages that could not be forwarded.
+    TransferDeadLetter,
     /// Not yet due. Its number is a ticket; the sequence number comes when it is due.
     Scheduled,
 }
@@ -23,8 +24,8 @@ pub enum Place {
 /// operation is answered.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// A queue was made, or its counters moved: the next sequence number and ticket must not be given
-    /// out twice, even when nothing that carries the old ones is left.
+    /// A queue was made or changed, or its counter moved: the next sequence number must not be given out
+    /// twice, even when nothing that carries the old ones is left.
     Queue {
         /// The queue's key.
         key: Arc<str>,
@@ -32,8 +33,8 @@ pub enum Change {
         options: Option<Box<QueueOptions>>,
         /// The next sequence number.
         next_sequence: u64,
-        /// The next ticket of a scheduled message.
-        next_ticket: u64,
+        /// The last operation that counts against idleness.
+        active_at: UnixMillis,
     },
     /// A topic was made or changed, or its counter moved.
     Topic {
@@ -43,6 +44,8 @@ pub enum Change {
         options: Option<Box<TopicOptions>>,
         /// The next sequence number.
         next_sequence: u64,
+        /// The last operation that counts against idleness.
+        active_at: UnixMillis,
     },
     /// A queue, or a topic, and everything in it is gone.
     QueueRemoved {
@@ -51,7 +54,7 @@ pub enum Change {
     },
     /// A message came to stand at a place.
     Message {
-        /// The queue's key.
+        /// The queue's key; a topic's, for one that is scheduled there.
         key: Arc<str>,
         /// Which part of the queue.
         place: Place,
@@ -105,8 +108,8 @@ pub enum Change {
 pub struct Outbox {
     /// Rows to write, in order. Empty when the broker was told that nobody writes them.
     pub changes: Vec<Change>,
-    /// Where messages became visible, and how many.
-    pub ready: Vec<(EntityPath, usize)>,
+    /// Where messages became visible, or where for another reason whoever waits must look again.
+    pub ready: Vec<EntityPath>,
     keep_changes: bool,
 }
 
@@ -122,9 +125,8 @@ impl Outbox {
     }
 
     pub(super) fn ready(&mut self, path: EntityPath) {
-        match self.ready.last_mut() {
-            Some((last, count)) if *last == path => *count += 1,
-            _ => self.ready.push((path, 1)),
+        if self.ready.last() != Some(&path) {
+            self.ready.push(path);
         }
     }
 
@@ -132,9 +134,4 @@ impl Outbox {
     pub(super) fn take(&mut self) -> Self {
         std::mem::replace(self, Self::new(self.keep_changes))
     }
-}
-
-/// A message as a scheduled row: its due time stands in for the enqueue time.
-pub(super) fn scheduled_entry(message: &Arc<Message>, due: UnixMillis) -> Entry {
-    Entry { message: Arc::clone(message), enqueued_at: due, deliveries: 0, lock: None }
 }

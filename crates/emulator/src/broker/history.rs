@@ -1,4 +1,4 @@
-//! The message ids that a queue with duplicate detection remembers.
+//! The message ids that an entity with duplicate detection remembers.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -28,11 +28,9 @@ impl History {
     /// Drops the ids whose window has ended by `now`; says whether there were any.
     pub(super) fn forget(&mut self, now: UnixMillis) -> bool {
         let mut any = false;
-        while let Some((until, id)) = self.order.pop_first() {
-            if until > now {
-                self.order.insert((until, id));
-                break;
-            }
+        while self.order.first().is_some_and(|(until, _)| *until <= now)
+            && let Some((_, id)) = self.order.pop_first()
+        {
             self.until.remove(&id);
             any = true;
         }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{Message, PropertyValue};
 use super::sql;
+use crate::ids::IdSource;
 use crate::time::UnixMillis;
 
 /// A named filter with an optional action.
@@ -69,7 +70,7 @@ impl Filter {
 
 impl Action {
     /// Changes a copy.
-    pub fn apply(&self, message: &mut Message) {
-        self.0.apply(message);
+    pub fn apply(&self, message: &mut Message, ids: &mut dyn IdSource) {
+        self.0.apply(message, ids);
     }
 }

@@ -57,9 +57,9 @@ impl Shelf {
         if let Some(at) = expires_at {
             self.expiries.insert((at, sequence));
         }
-        self.bytes += size(&entry);
+        self.bytes += entry.message.stored_size();
         if let Some(old) = self.entries.insert(sequence, entry) {
-            self.bytes = self.bytes.saturating_sub(size(&old));
+            self.bytes = self.bytes.saturating_sub(old.message.stored_size());
         }
     }
 
@@ -72,7 +72,7 @@ impl Shelf {
         if let Some(at) = expires_at(&entry) {
             self.expiries.remove(&(at, sequence));
         }
-        self.bytes = self.bytes.saturating_sub(size(&entry));
+        self.bytes = self.bytes.saturating_sub(entry.message.stored_size());
         Some(entry)
     }
 
@@ -150,8 +150,4 @@ impl Shelf {
         self.by_token.remove(&lock.token);
         self.lock_ends.remove(&(lock.until, sequence));
     }
-}
-
-fn size(entry: &Entry) -> u64 {
-    u64::try_from(entry.message.size()).unwrap_or(u64::MAX)
 }

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::*;
 use crate::ids::CountingIds;
+use crate::time::UnixMillis;
 
+mod forwarding;
 mod model;
 mod topics;
 
@@ -19,7 +22,7 @@ fn at(seconds: u64) -> UnixMillis {
 fn broker(mut options: QueueOptions) -> Broker {
     let mut broker = Broker::new(Box::<CountingIds>::default(), true);
     options.name = "Q".to_owned();
-    broker.put_queue(options);
+    broker.put_queue(options, START);
     broker
 }
 
@@ -223,11 +226,9 @@ fn a_batch_is_accepted_whole_or_not_at_all() {
     let refused = broker.send(&main_queue(), vec![message(&"x".repeat(60)), message(&"y".repeat(60))], at(0));
     assert_eq!(refused, Err(BrokerError::TooLarge { size: 120, limit: 100 }));
     assert!(broker.messages(&main_queue()).is_empty());
-    // Each is 60 bytes and the 32 of a drawn id.
-    for _ in 0..2 {
-        broker.send(&main_queue(), vec![message(&"x".repeat(60))], at(0)).unwrap();
-    }
-    let refused = broker.send(&main_queue(), vec![message(&"x".repeat(90))], at(0));
+    // Each is 60 bytes, the 32 of a drawn id, and what the broker adds.
+    broker.send(&main_queue(), vec![message(&"x".repeat(60))], at(0)).unwrap();
+    let refused = broker.send(&main_queue(), vec![message(&"x".repeat(60))], at(0));
     assert_eq!(refused, Err(BrokerError::QuotaExceeded { limit: 250 }));
     let mut long = message("");
     long.broker.message_id = "x".repeat(129);
@@ -271,8 +272,8 @@ fn names_know_no_case_and_absent_entities_are_said_to_be_absent() {
     assert_eq!(broker.send(&nowhere, vec![message("m")], at(0)), Err(BrokerError::NotFound));
     assert_eq!(broker.receive(&nowhere, ReceiveMode::PeekLock, at(0)), Err(BrokerError::NotFound));
     assert_eq!(broker.send(&dead_letters(), vec![message("m")], at(0)), Err(BrokerError::NotSendable));
-    assert_eq!(broker.remove_queue("q"), Ok(()));
-    assert_eq!(broker.remove_queue("q"), Err(BrokerError::NotFound));
+    assert_eq!(broker.remove_entity("q", at(0)), Ok(()));
+    assert_eq!(broker.remove_entity("q", at(0)), Err(BrokerError::NotFound));
 }
 
 #[test]
@@ -280,9 +281,9 @@ fn whoever_waits_is_told_where_messages_came() {
     let mut broker = broker(QueueOptions { max_delivery_count: 1, ..QueueOptions::default() });
     broker.take_outbox();
     broker.send(&main_queue(), vec![message("1"), message("2")], at(0)).unwrap();
-    assert_eq!(broker.take_outbox().ready, [(main_queue(), 2)]);
+    assert_eq!(broker.take_outbox().ready, [main_queue()]);
     peek_lock(&mut broker, at(0)).unwrap();
     assert!(broker.take_outbox().ready.is_empty());
     broker.advance(at(60));
-    assert_eq!(broker.take_outbox().ready, [(dead_letters(), 1)]);
+    assert_eq!(broker.take_outbox().ready, [dead_letters()]);
 }

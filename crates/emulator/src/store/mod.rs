@@ -8,6 +8,7 @@
 //! What is promised: an answered operation survives the death of the process (`kill -9`). A crash of
 //! the whole machine may take the last moments with it (`synchronous = NORMAL`).
 
+mod layout;
 mod sqlite;
 
 use std::path::{Path, PathBuf};

@@ -7,38 +7,10 @@ use bytes::Bytes;
 use rusqlite::{Connection, Transaction, params};
 use uuid::Uuid;
 
-use super::{Kept, Row, StoreError};
+use super::{Kept, Row, StoreError, layout};
 use crate::broker::{Entry, Lock, Message, Place};
 use crate::time::UnixMillis;
 use crate::{blob, broker};
-
-/// The layout's version, kept in `user_version`.
-const LAYOUT: i64 = 2;
-
-/// What layout 2 has beyond layout 1.
-const TOPICS: &str = "
-CREATE TABLE topics (key TEXT PRIMARY KEY, options TEXT NOT NULL, next_sequence INTEGER NOT NULL) WITHOUT ROWID;
-";
-
-const TABLES: &str = "
-CREATE TABLE queues (
-    key TEXT PRIMARY KEY, options TEXT NOT NULL, next_sequence INTEGER NOT NULL, next_ticket INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE messages (
-    queue TEXT NOT NULL, place INTEGER NOT NULL, number INTEGER NOT NULL,
-    enqueued_at INTEGER NOT NULL, deliveries INTEGER NOT NULL, lock_token BLOB, locked_until INTEGER,
-    message TEXT NOT NULL, body BLOB NOT NULL
-);
-CREATE UNIQUE INDEX messages_by_number ON messages (queue, place, number);
-CREATE TABLE history (
-    queue TEXT NOT NULL, message_id TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (queue, message_id)
-) WITHOUT ROWID;
-CREATE INDEX history_by_time ON history (queue, until);
-CREATE TABLE containers (name TEXT PRIMARY KEY, properties TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE blobs (container TEXT NOT NULL, name TEXT NOT NULL, properties TEXT NOT NULL, body BLOB NOT NULL);
-CREATE UNIQUE INDEX blobs_by_name ON blobs (container, name);
-CREATE TABLE clocks (id INTEGER PRIMARY KEY CHECK (id = 1), broker INTEGER NOT NULL, storage INTEGER NOT NULL);
-";
 
 const BROKER_RESET: &str = "DELETE FROM queues; DELETE FROM topics; DELETE FROM messages; DELETE FROM history;";
 const BLOB_RESET: &str = "DELETE FROM containers; DELETE FROM blobs;";
@@ -51,21 +23,11 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let connection = Connection::open(path)?;
+        let mut connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.set_prepared_statement_cache_capacity(32);
-        let layout: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match layout {
-            LAYOUT => {}
-            1 => {
-                connection.execute_batch(&format!("BEGIN;{TOPICS}PRAGMA user_version = {LAYOUT};COMMIT;"))?;
-            }
-            0 => {
-                connection.execute_batch(&format!("BEGIN;{TABLES}{TOPICS}PRAGMA user_version = {LAYOUT};COMMIT;"))?;
-            }
-            other => return Err(StoreError::Version(other)),
-        }
+        layout::bring_up_to_date(&mut connection)?;
         Ok(Self { connection })
     }
 
@@ -103,23 +65,24 @@ impl Database {
     }
 
     fn load_broker(&self, kept: &mut Vec<broker::Change>) -> Result<(), StoreError> {
-        let mut queues = self.connection.prepare("SELECT key, options, next_sequence, next_ticket FROM queues")?;
+        let mut queues = self.connection.prepare("SELECT key, options, next_sequence, active_at FROM queues")?;
         let mut rows = queues.query([])?;
         while let Some(row) = rows.next()? {
             kept.push(broker::Change::Queue {
                 key: row.get::<_, String>(0)?.into(),
                 options: Some(Box::new(serde_json::from_str(&row.get::<_, String>(1)?)?)),
                 next_sequence: number(row.get(2)?),
-                next_ticket: number(row.get(3)?),
+                active_at: UnixMillis(row.get(3)?),
             });
         }
-        let mut topics = self.connection.prepare("SELECT key, options, next_sequence FROM topics")?;
+        let mut topics = self.connection.prepare("SELECT key, options, next_sequence, active_at FROM topics")?;
         let mut rows = topics.query([])?;
         while let Some(row) = rows.next()? {
             kept.push(broker::Change::Topic {
                 key: row.get::<_, String>(0)?.into(),
                 options: Some(Box::new(serde_json::from_str(&row.get::<_, String>(1)?)?)),
                 next_sequence: number(row.get(2)?),
+                active_at: UnixMillis(row.get(3)?),
             });
         }
         let mut messages = self.connection.prepare(
@@ -183,28 +146,35 @@ impl Database {
 fn write_broker(to: &Transaction<'_>, change: &broker::Change) -> Result<(), StoreError> {
     use broker::Change;
     match change {
-        Change::Queue { key, options: Some(options), next_sequence, next_ticket } => {
+        Change::Queue { key, options: Some(options), next_sequence, active_at } => {
             to.prepare_cached(
-                "INSERT OR REPLACE INTO queues (key, options, next_sequence, next_ticket) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT OR REPLACE INTO queues (key, options, next_sequence, active_at) VALUES (?1, ?2, ?3, ?4)",
             )?
             .execute(params![
                 key,
                 serde_json::to_string(options)?,
                 signed(*next_sequence),
-                signed(*next_ticket)
+                active_at.0
             ])?;
         }
-        Change::Queue { key, options: None, next_sequence, next_ticket } => {
-            to.prepare_cached("UPDATE queues SET next_sequence = ?2, next_ticket = ?3 WHERE key = ?1")?
-                .execute(params![key, signed(*next_sequence), signed(*next_ticket)])?;
+        Change::Queue { key, options: None, next_sequence, active_at } => {
+            to.prepare_cached("UPDATE queues SET next_sequence = ?2, active_at = ?3 WHERE key = ?1")?
+                .execute(params![key, signed(*next_sequence), active_at.0])?;
         }
-        Change::Topic { key, options: Some(options), next_sequence } => {
-            to.prepare_cached("INSERT OR REPLACE INTO topics (key, options, next_sequence) VALUES (?1, ?2, ?3)")?
-                .execute(params![key, serde_json::to_string(options)?, signed(*next_sequence)])?;
+        Change::Topic { key, options: Some(options), next_sequence, active_at } => {
+            to.prepare_cached(
+                "INSERT OR REPLACE INTO topics (key, options, next_sequence, active_at) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![
+                key,
+                serde_json::to_string(options)?,
+                signed(*next_sequence),
+                active_at.0
+            ])?;
         }
-        Change::Topic { key, options: None, next_sequence } => {
-            to.prepare_cached("UPDATE topics SET next_sequence = ?2 WHERE key = ?1")?
-                .execute(params![key, signed(*next_sequence)])?;
+        Change::Topic { key, options: None, next_sequence, active_at } => {
+            to.prepare_cached("UPDATE topics SET next_sequence = ?2, active_at = ?3 WHERE key = ?1")?
+                .execute(params![key, signed(*next_sequence), active_at.0])?;
         }
         Change::QueueRemoved { key } => {
             to.execute("DELETE FROM topics WHERE key = ?1", params![key])?;
@@ -294,6 +264,7 @@ fn place_number(place: Place) -> i64 {
         Place::Main => 0,
         Place::DeadLetter => 1,
         Place::Scheduled => 2,
+        Place::TransferDeadLetter => 3,
     }
 }
 
@@ -301,6 +272,7 @@ fn place_from(number: i64) -> Place {
     match number {
         1 => Place::DeadLetter,
         2 => Place::Scheduled,
+        3 => Place::TransferDeadLetter,
         _ => Place::Main,
     }
 }

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Condition, LONGEST, Parameters, Statements};
 use crate::broker::message::{Message, PropertyValue};
+use crate::ids::CountingIds;
 
 /// Reading and evaluating is deterministic, negation excludes what it negates, and a filter survives the store.
 pub fn sql_filter(data: &[u8]) {
@@ -35,7 +36,7 @@ pub fn sql_action(data: &[u8]) {
     assert!(text.chars().count() <= LONGEST, "an action beyond the limit is refused");
     let apply = |statements: &Statements| {
         let mut changed = message.clone();
-        statements.apply(&mut changed);
+        statements.apply(&mut changed, &mut CountingIds::default());
         changed
     };
     let changed = apply(&statements);

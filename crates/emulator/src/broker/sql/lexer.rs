@@ -7,6 +7,8 @@ use super::SqlError;
 pub(super) enum Token {
     /// A keyword or a property's name, with its scope.
     Word(String),
+    /// A custom property's name in `[]` or `""`: never a keyword.
+    Name(String),
     /// With the `@`.
     Parameter(String),
     Literal(PropertyValue),
@@ -14,7 +16,7 @@ pub(super) enum Token {
 }
 
 /// The signs, longer ones before their beginnings.
-const SYMBOLS: [&str; 11] = ["<>", "!=", "<=", ">=", "=", "<", ">", "(", ")", ",", ";"];
+const SYMBOLS: [&str; 16] = ["<>", "!=", "<=", ">=", "=", "<", ">", "(", ")", ",", ";", "+", "-", "*", "/", "%"];
 
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, SqlError> {
     let mut tokens = Vec::new();
@@ -22,17 +24,21 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, SqlError> {
     while let Some(first) = rest.chars().next() {
         let (token, after) = if first == '\'' {
             quoted(rest, '\'').map(|(text, rest)| (Token::Literal(PropertyValue::Text(text)), rest))?
-        } else if first == '[' {
-            quoted(rest, ']').map(|(text, rest)| (Token::Word(text), rest))?
-        } else if first == '"' {
-            quoted(rest, '"').map(|(text, rest)| (Token::Word(text), rest))?
-        } else if first.is_ascii_digit() || first == '-' || first == '+' {
+        } else if first == '[' || first == '"' {
+            delimited(rest).map(|(text, rest)| (Token::Name(text), rest))?
+        } else if first.is_ascii_digit() {
             number(rest)?
         } else if first == '@' || first.is_alphabetic() || first == '_' {
-            let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '@' | '$' | '#' | '-');
+            let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '@' | '$' | '#');
             let (word, after) = split(rest, rest.find(|c| !is_part(c)).unwrap_or(rest.len()));
-            let word = word.to_owned();
-            (if first == '@' { Token::Parameter(word) } else { Token::Word(word) }, after)
+            if word.ends_with('.') && after.starts_with(['[', '"']) {
+                let (name, after) = delimited(after)?;
+                (Token::Word(format!("{word}{name}")), after)
+            } else if first == '@' {
+                (Token::Parameter(word.to_owned()), after)
+            } else {
+                (Token::Word(word.to_owned()), after)
+            }
         } else {
             let found = SYMBOLS.iter().find_map(|symbol| Some((*symbol, rest.strip_prefix(symbol)?)));
             let (symbol, after) = found.ok_or_else(|| SqlError(format!("unexpected {first}")))?;
@@ -61,9 +67,20 @@ fn quoted(text: &str, close: char) -> Result<(String, &str), SqlError> {
     Err(SqlError(format!("{close} is missing")))
 }
 
+/// `[name]` or `"name"`.
+fn delimited(text: &str) -> Result<(String, &str), SqlError> {
+    quoted(text, if text.starts_with('[') { ']' } else { '"' })
+}
+
+/// Digits, perhaps with a fraction and an exponent. A sign is a sign of its own.
 fn number(text: &str) -> Result<(Token, &str), SqlError> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-');
-    let (digits, after) = split(text, text.find(|c| !is_part(c)).unwrap_or(text.len()));
+    let mut before = ' ';
+    let end = text.find(|c: char| {
+        let part = c.is_ascii_alphanumeric() || c == '.' || (matches!(c, '+' | '-') && matches!(before, 'e' | 'E'));
+        before = c;
+        !part
+    });
+    let (digits, after) = split(text, end.unwrap_or(text.len()));
     let value = match (digits.parse::<i64>(), digits.parse::<f64>()) {
         (Ok(whole), _) => PropertyValue::Integer(whole),
         (Err(_), Ok(double)) if double.is_finite() => PropertyValue::Double(double),

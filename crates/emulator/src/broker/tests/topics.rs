@@ -13,11 +13,16 @@ fn sql(text: &str) -> Filter {
 
 fn topic(subscriptions: Vec<(&str, Vec<Rule>)>) -> Broker {
     let mut broker = Broker::new(Box::<CountingIds>::default(), true);
-    broker.put_topic(TopicOptions { name: "T".into(), ..TopicOptions::default() });
+    broker.put_topic(TopicOptions { name: "T".into(), ..TopicOptions::default() }, START);
     for (name, rules) in subscriptions {
         let name = format!("T/Subscriptions/{name}");
         broker
-            .put_subscription("T", QueueOptions { name, max_delivery_count: 1, ..QueueOptions::default() }, rules)
+            .put_subscription(
+                "T",
+                QueueOptions { name, max_delivery_count: 1, ..QueueOptions::default() },
+                rules,
+                START,
+            )
             .unwrap();
     }
     broker
@@ -73,7 +78,7 @@ fn subscriptions_have_dead_letters_and_go_with_their_topic() {
     let (which, token) = key(&delivery);
     broker.abandon(&EntityPath::parse("t/subscriptions/s"), &which, token, START).unwrap();
     assert!(receive(&mut broker, "t/subscriptions/s/$DeadLetterQueue").is_some());
-    broker.remove_queue("t").unwrap();
+    broker.remove_entity("t", START).unwrap();
     assert!(!broker.contains(&EntityPath::parse("t/subscriptions/s")));
 }
 
@@ -85,9 +90,9 @@ fn a_topic_is_made_again_from_its_rows() {
     for change in broker.take_outbox().changes {
         // As a store would keep them: descriptions as JSON.
         let change = match change {
-            Change::Topic { key, options: Some(options), next_sequence } => {
+            Change::Topic { key, options: Some(options), next_sequence, active_at } => {
                 let options = serde_json::from_str(&serde_json::to_string(&options).unwrap()).unwrap();
-                Change::Topic { key, options: Some(options), next_sequence }
+                Change::Topic { key, options: Some(options), next_sequence, active_at }
             }
             other => other,
         };
@@ -99,4 +104,44 @@ fn a_topic_is_made_again_from_its_rows() {
         numbers.push(delivery.enqueued_sequence_number);
     }
     assert_eq!(numbers, [1, 3]);
+}
+
+#[test]
+fn rules_look_at_a_scheduled_message_when_it_is_due() {
+    let mut broker = topic(vec![("s", vec![rule("small", sql("number < 40"), None)])]);
+    let later = || {
+        let mut later = numbered(42);
+        later.broker.scheduled_enqueue_time = Some(at(30));
+        later
+    };
+    let path = EntityPath::parse("t");
+    broker.send(&path, vec![later(), later(), numbered(1)], START).unwrap();
+    assert_eq!(broker.counts(&path).unwrap().scheduled, 2);
+    let rules = vec![rule("large", sql("number > 40"), None)];
+    broker.put_subscription("t", "T/Subscriptions/s".into(), rules, at(10)).unwrap();
+    let subscription = EntityPath::parse("t/subscriptions/s");
+    broker.advance(at(29));
+    assert_eq!(broker.messages(&subscription).len(), 1);
+    let next = broker.next_event();
+    assert_eq!(next, Some(at(30)));
+    broker.advance(at(100));
+    let seen: Vec<_> = broker
+        .messages(&subscription)
+        .into_iter()
+        .map(|s| (s.entry.message.enqueued_sequence_number, s.entry.enqueued_at))
+        .collect();
+    assert_eq!(seen, [(1, START), (2, at(30)), (3, at(30))]);
+    assert_eq!(broker.counts(&path).unwrap().scheduled, 0);
+}
+
+#[test]
+fn a_topic_is_full_when_its_subscriptions_are() {
+    let all = || vec![rule("$Default", Filter::True, None)];
+    let mut broker = topic(vec![("a", all()), ("b", all())]);
+    let options = TopicOptions { name: "T".into(), max_topic_bytes: 1000, ..TopicOptions::default() };
+    broker.put_topic(options, START);
+    let path = EntityPath::parse("t");
+    // A message takes 113 bytes in each of the two; one that has no id yet is thought 32 smaller.
+    let sent = (0..10).filter(|_| broker.send(&path, vec![message("m")], START).is_ok()).count();
+    assert_eq!(sent, 5);
 }

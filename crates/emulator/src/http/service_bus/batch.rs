@@ -44,7 +44,8 @@ fn message(item: &Value) -> Result<Message, &'static str> {
         }
         Some(_) => return Err("UserProperties must be a JSON object"),
     };
-    Ok(Message { body, content_type: Some(DELIVERED_AS.to_owned()), broker, properties, enqueued_sequence_number: 0 })
+    let content_type = Some(DELIVERED_AS.to_owned());
+    Ok(Message { body, content_type, broker, properties, ..Message::default() })
 }
 
 #[cfg(test)]

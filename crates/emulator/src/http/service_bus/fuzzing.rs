@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{batch as batches, properties, route};
+use crate::behaviour::Behaviour;
 use crate::broker::{
     Broker, BrokerError, BrokerProperties, Delivery, EntityPath, Message, PropertyValue, QueueOptions, ReceiveMode,
 };
@@ -40,7 +41,7 @@ pub fn broker_properties(data: &[u8]) {
 /// Custom properties as headers: each comes back under its name with its type and value.
 pub fn property_headers(data: &[u8]) {
     let headers = header_lines(data);
-    let custom = properties::custom_from_headers(&headers);
+    let custom = properties::custom_from_headers(&headers, &Behaviour::default());
     let sent = Message { properties: custom, ..Message::default() };
     let Ok(deliveries) = deliver(vec![sent.clone()]) else { return };
     assert_eq!(deliveries.len(), 1);
@@ -51,7 +52,7 @@ pub fn property_headers(data: &[u8]) {
     let last = |properties: Vec<(String, PropertyValue)>| properties.into_iter().collect::<BTreeMap<_, _>>();
     let mut visible = last(sent.properties);
     visible.retain(|name, _| !properties::TAKEN.contains(&name.as_str()));
-    assert_eq!(last(properties::custom_from_headers(&answer)), visible);
+    assert_eq!(last(properties::custom_from_headers(&answer, &Behaviour::default())), visible);
 }
 
 /// A batch: all of its messages come back, or none was accepted.
@@ -94,7 +95,7 @@ pub fn request_path(data: &[u8]) {
 /// Sends, and receives everything at the moment when it may be received.
 fn deliver(messages: Vec<Message>) -> Result<Vec<Delivery>, BrokerError> {
     let mut broker = Broker::new(Box::new(CountingIds::default()), false);
-    broker.put_queue(QueueOptions::from("q"));
+    broker.put_queue(QueueOptions::from("q"), NOW);
     let path = EntityPath::parse("q");
     let (count, mut now) = (messages.len(), NOW);
     broker.send(&path, messages, now)?;

@@ -9,6 +9,7 @@ mod batch;
 pub(crate) mod fuzzing;
 mod management;
 mod properties;
+mod receiving;
 mod refusal;
 mod route;
 
@@ -22,15 +23,16 @@ use hyper::body::Incoming;
 
 use super::server::Handler;
 use super::wire::Nonsense;
-use super::{Answer, BodyError, Hangup, Payload, Source, query_pairs, read_body, scheme};
+use super::{Answer, BodyError, Hangup, Payload, Source, read_body};
 use crate::auth::service_bus::{Claim, Rules};
-use crate::broker::{BrokerProperties, Delivery, Message, ReceiveMode};
+use crate::behaviour::{Behaviour, GetHead};
+use crate::broker::{BrokerProperties, Message, ReceiveMode};
 use crate::calls::Calls;
 use crate::emulator::Tier;
 use crate::faults::{Faults, Moment, Service, Strike};
 use crate::namespace::Namespace;
 use crate::time::UnixMillis;
-use refusal::Refusal;
+use refusal::{Refusal, Scene};
 use route::{NoRoute, Operation, Route, Settled, route};
 
 const XML: &str = "application/xml; charset=utf-8";
@@ -42,13 +44,6 @@ const BROKER_PROPERTIES: HeaderName = HeaderName::from_static("brokerproperties"
 /// More than any queue takes; what is larger is not read to its end.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
 
-/// How long a receive waits that does not say how long. The service documents no default; its clients
-/// use 60 s.
-const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
-
-/// The longest wait that may be asked for: the service's front end closes idle connections after 4 min.
-const LONGEST_PATIENCE: Duration = Duration::from_secs(240);
-
 /// The gateway of one namespace.
 #[derive(Debug)]
 pub(crate) struct ServiceBus {
@@ -57,6 +52,7 @@ pub(crate) struct ServiceBus {
     pub(crate) faults: Arc<Faults>,
     pub(crate) calls: Arc<Calls>,
     pub(crate) tier: Tier,
+    pub(crate) behaviour: Behaviour,
     /// How long a body may take to arrive.
     pub(crate) patience: Duration,
 }
@@ -99,13 +95,17 @@ impl ServiceBus {
     /// Answers a request, wherever its body comes from.
     async fn answer(&self, request: Request<impl Source>) -> Answer {
         let host = host(&request);
-        let path = request.uri().path().to_owned();
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         match self.dispatch(request, &host).await {
             Ok(response) => Ok(response),
             Err(Failure::Hangup) => Err(Hangup),
             Err(Failure::Refused(refusal)) => {
-                let entity = path.trim_matches('/').split('/').next().unwrap_or("");
-                Ok(refusal.response(&host, entity, self.now()))
+                let entity = match route(&method, &path) {
+                    Ok(route) => route.name,
+                    Err(_) => path.trim_matches('/').split('/').next().unwrap_or("").to_owned(),
+                };
+                let scene = Scene { host: &host, entity: &entity, now: self.now() };
+                Ok(refusal.response(scene, &self.behaviour))
             }
         }
     }
@@ -119,13 +119,12 @@ impl ServiceBus {
                 return self.management(&head, host, &body).await;
             }
             Err(NoRoute::Method) => {
-                return Err(Refusal::new(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "40500: The specified HTTP verb is not valid here.",
-                )
-                .into());
+                return Err(wrong_method().into());
             }
         };
+        if route.operation == Operation::Peek && self.behaviour.get_head == GetHead::Refused {
+            return Err(wrong_method().into());
+        }
         let body = read_body(body, LARGEST_BODY, self.patience).await;
         if let Err(refusal) = self.authorize(&head, route.operation.claim()) {
             self.calls.count(Service::ServiceBus, "refused");
@@ -137,6 +136,7 @@ impl ServiceBus {
             route.operation.name()
         };
         match route.operation {
+            Operation::Peek => self.peek(&route).await,
             Operation::PeekLock => self.receive(&head, &route, host, ReceiveMode::PeekLock).await,
             Operation::ReceiveAndDelete => self.receive(&head, &route, host, ReceiveMode::ReceiveAndDelete).await,
             _ => {
@@ -148,7 +148,7 @@ impl ServiceBus {
                     Operation::Complete(settled) | Operation::Abandon(settled) | Operation::Renew(settled) => {
                         self.settle(&route, settled, &strike).await
                     }
-                    Operation::PeekLock | Operation::ReceiveAndDelete => Ok(()),
+                    Operation::Peek | Operation::PeekLock | Operation::ReceiveAndDelete => Ok(()),
                 };
                 if strike.drop_after {
                     return Err(Failure::Hangup);
@@ -163,16 +163,16 @@ impl ServiceBus {
     async fn send(&self, headers: &HeaderMap, route: &Route, body: Result<Bytes, BodyError>) -> Result<(), Refusal> {
         let body = match body {
             Ok(body) => body,
-            Err(BodyError::TooLarge) => return Err(Refusal::injected(403)),
+            Err(BodyError::TooLarge) => return Err(Refusal::Injected(403)),
             Err(BodyError::Broken) => return Err(Refusal::bad_request("40000: The body ended early.")),
         };
         let messages = if is_batch(headers) {
             batch::parse(&body).map_err(|rule| Refusal::bad_request(&format!("40000: {rule}.")))?
         } else {
-            vec![single(headers, body)?]
+            vec![single(headers, body, &self.behaviour)?]
         };
         let entity = &route.entity;
-        self.namespace.commit(entity, |broker, now| broker.send(entity, messages, now)).await?;
+        self.namespace.commit(|broker, now| broker.send(entity, messages, now)).await?;
         Ok(())
     }
 
@@ -181,7 +181,7 @@ impl ServiceBus {
         let Settled { message, token } = settled;
         let token = token.unwrap_or_default();
         self.namespace
-            .commit(entity, |broker, now| {
+            .commit(|broker, now| {
                 if strike.lose_lock {
                     broker.lose_lock(entity, token, now);
                 }
@@ -193,84 +193,6 @@ impl ServiceBus {
             })
             .await?;
         Ok(())
-    }
-
-    async fn receive(
-        &self,
-        head: &http::request::Parts,
-        route: &Route,
-        host: &str,
-        mode: ReceiveMode,
-    ) -> Result<Response<Payload>, Failure> {
-        let name = route.operation.name();
-        let empty_name = match mode {
-            ReceiveMode::PeekLock => "peek-lock-empty",
-            ReceiveMode::ReceiveAndDelete => "receive-and-delete-empty",
-        };
-        let patience = patience(head.uri.query())?;
-        let early = self.faults.strike(Service::ServiceBus, name, &route.name, Moment::Early);
-        if early.drop_before || early.status.is_some() {
-            self.calls.count(Service::ServiceBus, name);
-        }
-        before(&early).await?;
-        let Some(lent) = self.namespace.receive(&route.entity, mode, patience).await? else {
-            self.calls.count(Service::ServiceBus, empty_name);
-            return Ok(self.no_content());
-        };
-        self.calls.count(Service::ServiceBus, name);
-        let late = self.faults.strike(Service::ServiceBus, name, &route.name, Moment::Late);
-        late.wait().await;
-        let origin = Origin { scheme: scheme(&head.extensions), host };
-        let response = lent.delivery().map(|delivery| self.delivery(delivery, route, origin));
-        // From here to the socket nothing waits: the message is the receiver's.
-        let delivery = lent.hand_over();
-        let lock = delivery.as_ref().and_then(|delivery| delivery.entry.lock);
-        if let (true, Some(delivery)) = (late.duplicate, delivery) {
-            let entity = &route.entity;
-            self.namespace
-                .commit(entity, |broker, now| {
-                    broker.give_back(entity, delivery, now);
-                    Ok(())
-                })
-                .await?;
-        }
-        if let (true, Some(lock)) = (late.lose_lock, lock) {
-            let entity = &route.entity;
-            self.namespace
-                .commit(entity, |broker, now| {
-                    broker.lose_lock(entity, lock.token, now);
-                    Ok(())
-                })
-                .await?;
-        }
-        match response {
-            Some(response) if !late.drop_after => Ok(response),
-            _ => Err(Failure::Hangup),
-        }
-    }
-
-    fn delivery(&self, delivery: &Delivery, route: &Route, origin: Origin<'_>) -> Response<Payload> {
-        let message = &delivery.entry.message;
-        let status = if delivery.entry.lock.is_some() { StatusCode::CREATED } else { StatusCode::OK };
-        let mut response = respond(status, Payload::chunked(message.body.clone()), self.now());
-        let headers = response.headers_mut();
-        let content_type = message.content_type.as_deref().and_then(|text| HeaderValue::try_from(text).ok());
-        if let Some(content_type) = content_type {
-            headers.insert(header::CONTENT_TYPE, content_type);
-        }
-        if let Some(lock) = delivery.entry.lock {
-            let (number, token) = (delivery.sequence_number, lock.token);
-            let Origin { scheme, host } = origin;
-            let location = format!("{scheme}://{host}/{}/messages/{number}/{token}", route.name);
-            if let Ok(location) = HeaderValue::try_from(location) {
-                headers.insert(header::LOCATION, location);
-            }
-        }
-        if let Ok(properties) = HeaderValue::try_from(properties::write_broker(delivery)) {
-            headers.insert(BROKER_PROPERTIES, properties);
-        }
-        properties::write_custom(&message.properties, headers);
-        response
     }
 
     /// Needs the right to manage; faults and counts know it as `manage`.
@@ -287,27 +209,25 @@ impl ServiceBus {
         self.calls.count(Service::ServiceBus, "manage");
         let strike = self.faults.strike(Service::ServiceBus, "manage", head.uri.path().trim_matches('/'), Moment::Any);
         before(&strike).await?;
-        let response = self.manage(head, host, body).await.map_err(|_| Refusal::injected(500))?;
+        let response = self.manage(head, host, body).await.map_err(|_| Refusal::Injected(500))?;
         if strike.drop_after { Err(Failure::Hangup) } else { Ok(response) }
     }
 
     fn authorize(&self, head: &http::request::Parts, claim: Claim) -> Result<(), Refusal> {
         let authorization = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let path = crate::auth::decode(head.uri.path());
-        self.rules.check(authorization, &path, claim, self.now()).map_err(Refusal::from)
+        self.check_token(authorization, &path, claim)
+    }
+
+    /// Whether a token is good for a path, by the namespace's rules and those of entities.
+    fn check_token(&self, token: Option<&str>, path: &str, claim: Claim) -> Result<(), Refusal> {
+        let own = |scope: &str, name: &str| self.namespace.glance(|broker| broker.access_rules(scope, name));
+        self.rules.check(token, path, claim, self.now(), own).map_err(Refusal::from)
     }
 
     fn empty(&self, status: StatusCode) -> Response<Payload> {
         let mut response = respond(status, Payload::chunked(Bytes::new()), self.now());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(XML));
-        response
-    }
-
-    fn no_content(&self) -> Response<Payload> {
-        let mut response = respond(StatusCode::NO_CONTENT, Payload::sized(Bytes::new()), self.now());
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(XML));
         response
     }
 
@@ -329,6 +249,11 @@ fn respond(status: StatusCode, payload: Payload, now: UnixMillis) -> Response<Pa
     response
 }
 
+fn wrong_method() -> Refusal {
+    let text = "40500: The specified HTTP verb is not valid here.";
+    Refusal::Said(StatusCode::METHOD_NOT_ALLOWED, text.to_owned())
+}
+
 /// What a fault does before the operation.
 async fn before(strike: &Strike) -> Result<(), Failure> {
     strike.wait().await;
@@ -336,13 +261,13 @@ async fn before(strike: &Strike) -> Result<(), Failure> {
         return Err(Failure::Hangup);
     }
     match strike.status {
-        Some(status) => Err(Refusal::injected(status).into()),
+        Some(status) => Err(Refusal::Injected(status).into()),
         None => Ok(()),
     }
 }
 
 /// The message of a single send.
-fn single(headers: &HeaderMap, body: Bytes) -> Result<Message, Refusal> {
+fn single(headers: &HeaderMap, body: Bytes, behaviour: &Behaviour) -> Result<Message, Refusal> {
     let broker = match headers.get(BROKER_PROPERTIES) {
         None => BrokerProperties::default(),
         Some(header) => serde_json::from_slice(header.as_bytes())
@@ -355,8 +280,8 @@ fn single(headers: &HeaderMap, body: Bytes) -> Result<Message, Refusal> {
         body,
         content_type: content_type.filter(|text| !text.is_empty()).map(std::borrow::Cow::into_owned),
         broker,
-        properties: properties::custom_from_headers(headers),
-        enqueued_sequence_number: 0,
+        properties: properties::custom_from_headers(headers, behaviour),
+        ..Message::default()
     })
 }
 
@@ -364,18 +289,6 @@ fn is_batch(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(batch::CONTENT_TYPE.as_bytes()))
-}
-
-/// `?timeout=N`, in seconds.
-fn patience(query: Option<&str>) -> Result<Duration, Refusal> {
-    let pairs = query_pairs(query);
-    match pairs.iter().find(|(name, _)| name.eq_ignore_ascii_case("timeout")) {
-        None => Ok(DEFAULT_PATIENCE),
-        Some((_, value)) => value
-            .parse()
-            .map(|seconds| Duration::from_secs(seconds).min(LONGEST_PATIENCE))
-            .map_err(|_| Refusal::bad_request("40000: timeout must be a number of seconds.")),
-    }
 }
 
 /// The host as the client knows it: some clients look for it in `Location`.

@@ -11,6 +11,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::behaviour::Behaviour;
 use crate::broker::{BrokerProperties, Delivery, PropertyValue};
 use crate::time::UnixMillis;
 
@@ -18,9 +19,9 @@ use crate::time::UnixMillis;
 const FOR_EVER: &str = "922337203685.47754";
 const FOR_EVER_SECONDS: f64 = 922_337_203_685.0;
 
-/// Request headers that are not custom properties: the standard ones, and those that the gateway
-/// takes for itself. Everything else is stored, whoever added it.
-const STANDARD: [&str; 44] = [
+/// Request headers that are not custom properties, whatever is chosen: the standard ones, and those that the
+/// gateway takes for itself.
+const STANDARD: [&str; 43] = [
     "accept",
     "accept-charset",
     "accept-encoding",
@@ -64,7 +65,6 @@ const STANDARD: [&str; 44] = [
     "user-agent",
     "via",
     "warning",
-    "x-ms-retrypolicy",
 ];
 
 /// Headers of an answer that a custom property of the same name must not touch.
@@ -154,8 +154,9 @@ fn parse_time_span(text: &str) -> Option<Duration> {
 }
 
 /// The custom properties among a request's headers.
-pub(super) fn custom_from_headers(headers: &HeaderMap) -> Vec<(String, PropertyValue)> {
-    let custom = headers.iter().filter(|(name, _)| !STANDARD.contains(&name.as_str()));
+pub(super) fn custom_from_headers(headers: &HeaderMap, behaviour: &Behaviour) -> Vec<(String, PropertyValue)> {
+    let is_custom = |name: &str| !STANDARD.contains(&name) && behaviour.stores_header(name);
+    let custom = headers.iter().filter(|(name, _)| is_custom(name.as_str()));
     custom.filter_map(|(name, value)| Some((name.as_str().to_owned(), parse_custom(&header_text(value))?))).collect()
 }
 
@@ -249,6 +250,7 @@ pub(super) fn write_broker(delivery: &Delivery) -> String {
     let sent = &entry.message.broker;
     let mut json = Object::new();
     json.text("CorrelationId", sent.correlation_id.as_deref());
+    json.text("DeadLetterSource", entry.message.dead_letter_source.as_deref());
     json.raw("DeliveryCount", entry.deliveries);
     json.raw("EnqueuedSequenceNumber", delivery.enqueued_sequence_number);
     json.date("EnqueuedTimeUtc", Some(entry.enqueued_at));

@@ -24,6 +24,8 @@ pub(super) struct Route {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Operation {
     Send,
+    /// A look at the first message, where the gateway is told to allow it.
+    Peek,
     PeekLock,
     ReceiveAndDelete,
     Complete(Settled),
@@ -59,6 +61,7 @@ impl Operation {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Send => "send",
+            Self::Peek => "peek",
             Self::PeekLock => "peek-lock",
             Self::ReceiveAndDelete => "receive-and-delete",
             Self::Complete(_) => "complete",
@@ -90,6 +93,7 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
         (
             2,
             match *method {
+                Method::GET => Ok(Operation::Peek),
                 Method::POST => Ok(Operation::PeekLock),
                 Method::DELETE => Ok(Operation::ReceiveAndDelete),
                 _ => Err(NoRoute::Method),
@@ -154,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_is_not_the_data_plane_is_told_apart_from_a_wrong_method() {
-        assert_eq!(route(&Method::GET, "/q/messages/head"), Err(NoRoute::Method));
+        assert_eq!(route(&Method::PATCH, "/q/messages/head"), Err(NoRoute::Method));
         for path in ["/", "/q", "/messages", "/$Resources/queues", "//"] {
             assert_eq!(route(&Method::POST, path), Err(NoRoute::NotData), "{path}");
         }

@@ -18,10 +18,11 @@ use quick_xml::events::Event;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::super::{LONGEST_PATIENCE, ServiceBus};
+use super::super::ServiceBus;
 use super::header_lines;
 use crate::auth::fuzzing::{root, token};
 use crate::auth::service_bus::Rules;
+use crate::behaviour::Behaviour;
 use crate::broker::{Broker, QueueOptions};
 use crate::clock::Clock;
 use crate::clocks::Clocks;
@@ -32,6 +33,8 @@ use crate::ids::CountingIds;
 use crate::namespace::Namespace;
 use crate::store::Journal;
 use crate::time::UnixMillis;
+
+const NOW: UnixMillis = UnixMillis(1_795_000_000_500);
 
 /// More says nothing new, and takes longer.
 const MOST_REQUESTS: usize = 24;
@@ -64,14 +67,17 @@ impl Gateway {
     fn new() -> Self {
         let mut broker = Broker::new(Box::new(CountingIds::default()), false);
         let lock_duration = Duration::from_secs(5);
-        broker.put_queue(QueueOptions {
-            lock_duration,
-            max_delivery_count: 2,
-            dead_lettering_on_expiration: true,
-            ..QueueOptions::from("q")
-        });
-        broker.put_queue(QueueOptions { requires_duplicate_detection: true, ..QueueOptions::from("once/only") });
-        let clock = Clock::standing(UnixMillis(1_795_000_000_500));
+        broker.put_queue(
+            QueueOptions {
+                lock_duration,
+                max_delivery_count: 2,
+                dead_lettering_on_expiration: true,
+                ..QueueOptions::from("q")
+            },
+            NOW,
+        );
+        broker.put_queue(QueueOptions { requires_duplicate_detection: true, ..QueueOptions::from("once/only") }, NOW);
+        let clock = Clock::standing(NOW);
         let (closing, closed) = watch::channel(false);
         let journal = Arc::new(Journal::default());
         let faults = Faults::new(Clocks::new(clock.clone(), clock.clone(), Arc::clone(&journal)));
@@ -83,6 +89,7 @@ impl Gateway {
             calls: Arc::default(),
             tier: Tier::Standard,
             patience: Duration::from_secs(60),
+            behaviour: Behaviour::default(),
         };
         let mut gateway = Self { service, clock, closing };
         for script in SETUP.split("%%\n") {
@@ -104,7 +111,8 @@ impl Gateway {
         let mut watch = Box::pin(Arc::clone(&self.service.namespace).watch_time());
         let mut answer = std::pin::pin!(self.service.answer(request));
         let mut waited = Duration::ZERO;
-        while waited <= LONGEST_PATIENCE {
+        let longest = self.service.behaviour.patience(Some(u64::MAX));
+        while waited <= longest {
             assert!(watch.as_mut().poll(&mut context).is_pending());
             match answer.as_mut().poll(&mut context) {
                 Poll::Ready(Ok(response)) => return whole(response),

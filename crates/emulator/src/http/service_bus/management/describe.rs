@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::authorization;
 use super::elements::Kind;
 use super::problem::Problem;
 use super::xml::Element;
-use crate::broker::{Description, QueueOptions, TopicOptions};
+use crate::auth::service_bus::AccessRule;
+use crate::broker::{Description, EntityStatus, QueueOptions, TopicOptions};
 use crate::emulator::Tier;
+use crate::iso_duration;
 
 /// What was sent: elements by name, and their names.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +18,7 @@ pub(super) struct Sent {
     pub(super) elements: BTreeMap<String, String>,
     /// Every element's name, those that cannot be set included.
     pub(super) names: Vec<String>,
+    pub(super) access_rules: Vec<AccessRule>,
 }
 
 /// Elements that only the service sets.
@@ -59,13 +63,18 @@ impl Sent {
                 place => reached = place.unwrap_or(reached),
             }
             if !READ_ONLY.contains(&child.name.as_str()) {
-                sent.elements.insert(child.name.clone(), child.text.trim().to_owned());
+                let text = child.text.replace(char::is_control, " ");
+                sent.elements.insert(child.name.clone(), text.trim().to_owned());
             }
         }
         if kind == Kind::Subscription && sent.elements.contains_key("ForwardTo") {
             // Who forwards is never idle.
             sent.elements.remove("AutoDeleteOnIdle");
         }
+        if let Some(rules) = root.child("AuthorizationRules").filter(|_| kind != Kind::Subscription) {
+            sent.access_rules = authorization::read(rules)?;
+        }
+        sent.check_effects()?;
         if let Some(size) = root.child("MaxMessageSizeInKilobytes") {
             check_message_size(size.text.trim(), tier, namespace)?;
         }
@@ -105,6 +114,15 @@ impl Sent {
         Ok(sent)
     }
 
+    /// Whether what takes effect can be understood.
+    fn check_effects(&self) -> Result<(), Problem> {
+        for name in ["RequiresSession", "EnablePartitioning"] {
+            self.flag(name)?;
+        }
+        self.get("Status", EntityStatus::parse)?;
+        Ok(())
+    }
+
     /// A partitioned entity is made with this size in each of its 16 partitions, and shows the sum; between
     /// partitions there is no order.
     pub(super) fn partition(&mut self) {
@@ -134,7 +152,7 @@ impl Sent {
 
     pub(super) fn queue(&self, name: String, largest: usize) -> Result<QueueOptions, Problem> {
         let defaults = QueueOptions::default();
-        Ok(QueueOptions {
+        let mut options = QueueOptions {
             name,
             lock_duration: self.duration("LockDuration")?.unwrap_or(defaults.lock_duration),
             max_delivery_count: self.number("MaxDeliveryCount")?.unwrap_or(defaults.max_delivery_count),
@@ -145,16 +163,18 @@ impl Sent {
             default_time_to_live: self.time_to_live()?,
             dead_lettering_on_expiration: self.flag("DeadLetteringOnMessageExpiration")?,
             max_message_bytes: largest,
-            max_queue_bytes: self
-                .number("MaxSizeInMegabytes")?
-                .map_or(defaults.max_queue_bytes, |megabytes| u64::from(megabytes) * 1024 * 1024),
+            max_queue_bytes: self.size()?.unwrap_or(defaults.max_queue_bytes),
+            access_rules: self.access_rules.clone(),
             description: self.description(),
-        })
+            ..defaults
+        };
+        options.obey_description();
+        Ok(options)
     }
 
     pub(super) fn topic(&self, name: String, largest: usize) -> Result<TopicOptions, Problem> {
         let defaults = TopicOptions::default();
-        Ok(TopicOptions {
+        let mut options = TopicOptions {
             name,
             requires_duplicate_detection: self.flag("RequiresDuplicateDetection")?,
             duplicate_detection_window: self
@@ -162,9 +182,17 @@ impl Sent {
                 .unwrap_or(defaults.duplicate_detection_window),
             default_time_to_live: self.time_to_live()?,
             max_message_bytes: largest,
-            subscriptions: BTreeMap::new(),
+            max_topic_bytes: self.size()?.unwrap_or(defaults.max_topic_bytes),
+            access_rules: self.access_rules.clone(),
             description: self.description(),
-        })
+            ..defaults
+        };
+        options.obey_description();
+        Ok(options)
+    }
+
+    fn size(&self) -> Result<Option<u64>, Problem> {
+        Ok(self.number("MaxSizeInMegabytes")?.map(|megabytes| u64::from(megabytes) * 1024 * 1024))
     }
 
     fn description(&self) -> Description {
@@ -172,11 +200,11 @@ impl Sent {
     }
 
     fn time_to_live(&self) -> Result<Option<Duration>, Problem> {
-        Ok(self.duration("DefaultMessageTimeToLive")?.filter(|duration| !for_ever(*duration)))
+        Ok(self.duration("DefaultMessageTimeToLive")?.filter(|duration| !iso_duration::is_for_ever(*duration)))
     }
 
     fn duration(&self, name: &str) -> Result<Option<Duration>, Problem> {
-        self.get(name, parse_duration)
+        self.get(name, iso_duration::parse)
     }
 
     fn number(&self, name: &str) -> Result<Option<u32>, Problem> {
@@ -217,84 +245,10 @@ fn check_message_size(text: &str, tier: Tier, namespace: &str) -> Result<(), Pro
     }
 }
 
-/// Longer than anybody waits: the service's "never" is 10,675,199 days.
-pub(super) fn for_ever(duration: Duration) -> bool {
-    duration >= Duration::from_secs(10_675_199 * 86_400)
-}
-
-/// Reads an ISO 8601 duration of days, hours, minutes and seconds: `P1DT2H3M4.5S`.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
-    let (days, time) = match text.strip_prefix('P')?.split_once('T') {
-        Some((days, time)) if !time.is_empty() => (days, time),
-        Some(_) => return None,
-        None => (text.strip_prefix('P')?, ""),
-    };
-    if days.is_empty() && time.is_empty() {
-        return None;
-    }
-    let mut total = Duration::ZERO;
-    let mut add = |number: &str, unit_seconds: u32| -> Option<()> {
-        let seconds = if unit_seconds == 1 {
-            Duration::try_from_secs_f64(number.parse().ok()?).ok()?
-        } else {
-            Duration::from_secs(u64::from(number.parse::<u32>().ok()?) * u64::from(unit_seconds))
-        };
-        total = total.checked_add(seconds)?;
-        Some(())
-    };
-    if !days.is_empty() {
-        add(days.strip_suffix('D')?, 86_400)?;
-    }
-    let mut rest = time;
-    for (unit, seconds) in [('H', 3600), ('M', 60), ('S', 1)] {
-        if let Some((number, after)) = rest.split_once(unit) {
-            add(number, seconds)?;
-            rest = after;
-        }
-    }
-    rest.is_empty().then_some(total)
-}
-
-/// Writes an ISO 8601 duration, as the service does: no weeks, no zero parts.
-pub(super) fn iso_duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let mut out = "P".to_owned();
-    if seconds >= 86_400 {
-        out.push_str(&format!("{}D", seconds / 86_400));
-    }
-    let parts = [(seconds / 3600 % 24, 'H'), (seconds / 60 % 60, 'M')];
-    let mut time: String = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
-    let (rest, millis) = (seconds % 60, duration.subsec_millis());
-    if rest > 0 || millis > 0 || (time.is_empty() && seconds < 86_400) {
-        let fraction = if millis > 0 { format!(".{millis:03}") } else { String::new() };
-        time.push_str(&format!("{rest}{}S", fraction.trim_end_matches('0')));
-    }
-    if !time.is_empty() {
-        out.push('T');
-        out.push_str(&time);
-    }
-    out
-}
-
 /// As error texts write a time span: `25.00:00:00`.
 fn time_span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let days = seconds / 86_400;
     let days = if days > 0 { format!("{days}.") } else { String::new() };
     format!("{days}{:02}:{:02}:{:02}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_read_and_written() {
-        for text in ["PT1M", "PT13S", "PT11M2S", "P25D", "P1DT2H3M", "PT0.5S", "PT0S", "P10675199DT2H48M5.477S"] {
-            assert_eq!(parse_duration(text).map(iso_duration).as_deref(), Some(text));
-        }
-        for text in ["", "P", "PT", "1M", "PT1", "PTM", "P1M", "PT1S1M", "PT-1S", "PTNaNS", "PT1e400S"] {
-            assert_eq!(parse_duration(text), None, "{text}");
-        }
-    }
 }

@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
-use super::describe::{for_ever, iso_duration};
+use super::authorization;
+use crate::auth::service_bus::AccessRule;
 use crate::broker::{Description, QueueOptions, TopicOptions};
 use crate::http::escape_xml;
+use crate::iso_duration;
 use crate::time::UnixMillis;
 
 /// The longest time span, as the service writes "never".
@@ -50,6 +52,7 @@ enum Source {
     Details,
     Subscriptions,
     LargestMessage,
+    AccessRules,
 }
 
 use Source::{Fixed, Optional, Settable};
@@ -69,7 +72,7 @@ const QUEUE: &[Row] = &[
     ("SizeInBytes", "", Source::Size),
     ("MessageCount", "", Source::Messages),
     ("IsAnonymousAccessible", "2013-07", Settable("false")),
-    ("AuthorizationRules", "2013-07", Fixed("")),
+    ("AuthorizationRules", "2013-07", Source::AccessRules),
     ("Status", "2013-07", Settable("Active")),
     ("CreatedAt", "", Source::Created),
     ("UpdatedAt", "", Source::Updated),
@@ -95,7 +98,7 @@ const TOPIC: &[Row] = &[
     ("SizeInBytes", "", Source::Size),
     ("FilteringMessagesBeforePublishing", "2013-07", Settable("false")),
     ("IsAnonymousAccessible", "2013-07", Settable("false")),
-    ("AuthorizationRules", "2013-07", Fixed("")),
+    ("AuthorizationRules", "2013-07", Source::AccessRules),
     ("Status", "2013-07", Settable("Active")),
     ("CreatedAt", "", Source::Created),
     ("UpdatedAt", "", Source::Updated),
@@ -168,6 +171,8 @@ pub(super) struct Census {
     pub(super) active: usize,
     pub(super) dead: usize,
     pub(super) scheduled: usize,
+    /// Messages that could not be forwarded.
+    pub(super) stranded: usize,
     pub(super) bytes: u64,
     pub(super) subscriptions: usize,
 }
@@ -182,6 +187,7 @@ pub(super) struct Shown {
     own: Vec<(&'static str, String)>,
     pub(super) census: Census,
     pub(super) largest_message: usize,
+    access_rules: Vec<AccessRule>,
 }
 
 impl Shown {
@@ -191,26 +197,27 @@ impl Shown {
             Kind::Queue | Kind::Topic => options.name.clone(),
         };
         let own = vec![
-            ("LockDuration", iso_duration(options.lock_duration)),
+            ("LockDuration", iso_duration::write(options.lock_duration)),
             ("MaxDeliveryCount", options.max_delivery_count.to_string()),
             ("RequiresDuplicateDetection", options.requires_duplicate_detection.to_string()),
-            ("DuplicateDetectionHistoryTimeWindow", iso_duration(options.duplicate_detection_window)),
+            ("DuplicateDetectionHistoryTimeWindow", iso_duration::write(options.duplicate_detection_window)),
             ("DefaultMessageTimeToLive", optional_duration(options.default_time_to_live)),
             ("DeadLetteringOnMessageExpiration", options.dead_lettering_on_expiration.to_string()),
             ("MaxSizeInMegabytes", (options.max_queue_bytes / (1024 * 1024)).to_string()),
         ];
-        let description = options.description.clone();
-        Self { kind, name, description, own, census, largest_message: options.max_message_bytes }
+        let (description, access_rules) = (options.description.clone(), options.access_rules.clone());
+        Self { kind, name, description, own, census, largest_message: options.max_message_bytes, access_rules }
     }
 
     pub(super) fn topic(options: &TopicOptions, census: Census) -> Self {
         let own = vec![
             ("RequiresDuplicateDetection", options.requires_duplicate_detection.to_string()),
-            ("DuplicateDetectionHistoryTimeWindow", iso_duration(options.duplicate_detection_window)),
+            ("DuplicateDetectionHistoryTimeWindow", iso_duration::write(options.duplicate_detection_window)),
             ("DefaultMessageTimeToLive", optional_duration(options.default_time_to_live)),
         ];
         let (name, description) = (options.name.clone(), options.description.clone());
-        Self { kind: Kind::Topic, name, description, own, census, largest_message: options.max_message_bytes }
+        let (largest_message, access_rules) = (options.max_message_bytes, options.access_rules.clone());
+        Self { kind: Kind::Topic, name, description, own, census, largest_message, access_rules }
     }
 
     pub(super) fn created_at(&self) -> UnixMillis {
@@ -272,8 +279,11 @@ impl Shown {
                 (Kind::Queue | Kind::Topic, _) => "0001-01-01T00:00:00Z".to_owned(),
             },
             Source::Size => self.census.bytes.to_string(),
-            Source::Messages => (self.census.active + self.census.dead + self.census.scheduled).to_string(),
+            Source::Messages => {
+                (self.census.active + self.census.dead + self.census.scheduled + self.census.stranded).to_string()
+            }
             Source::Subscriptions => self.census.subscriptions.to_string(),
+            Source::AccessRules => authorization::write(&self.access_rules),
             Source::LargestMessage => (self.largest_message / 1024).to_string(),
             // The prefix follows from how deep the service's writer is.
             Source::Details => match (self.kind, view) {
@@ -292,8 +302,9 @@ fn details(census: Census) -> String {
         ("Active", census.active),
         ("DeadLetter", census.dead),
         ("Scheduled", census.scheduled),
+        // A transfer is part of the operation that it follows: none is ever under way.
         ("Transfer", 0),
-        ("TransferDeadLetter", 0),
+        ("TransferDeadLetter", census.stranded),
     ];
     let mut xml =
         "<CountDetails xmlns:d2p1=\"http://schemas.microsoft.com/netservices/2011/06/servicebus\">".to_owned();
@@ -313,5 +324,7 @@ fn date(at: UnixMillis, version: &str) -> String {
 }
 
 fn optional_duration(duration: Option<Duration>) -> String {
-    duration.filter(|duration| !for_ever(*duration)).map_or_else(|| NEVER.to_owned(), iso_duration)
+    duration
+        .filter(|duration| !iso_duration::is_for_ever(*duration))
+        .map_or_else(|| NEVER.to_owned(), iso_duration::write)
 }

@@ -5,6 +5,7 @@
 //! were sent, so that an answer says again what the client said.
 
 mod atom;
+mod authorization;
 mod describe;
 mod elements;
 #[cfg(any(test, fuzzing))]
@@ -17,7 +18,7 @@ mod xml;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::ServiceBus;
-use crate::broker::{Broker, EntityPath, SubQueue};
+use crate::broker::{Broker, Counts, EntityPath, SubQueue};
 use crate::http::{Payload, query_pairs, scheme};
 use crate::store::StoreError;
 use crate::time::UnixMillis;
@@ -105,7 +106,7 @@ impl ServiceBus {
             Target::Entity(name) => format!("{}:{name}", call.host),
             _ => "NoSystemTracker".to_owned(),
         };
-        let (done, ticket) = self.namespace.apply(None, |broker, now| {
+        let (done, ticket) = self.namespace.apply(|broker, now| {
             broker.advance(now);
             self.carry_out(&call, &target, broker, now)
         });
@@ -171,7 +172,7 @@ impl ServiceBus {
             ("PUT", Target::Entity(name)) => self.put_entity(call, name, broker, now),
             ("DELETE", Target::Entity(name)) => {
                 let shown = look(broker, name).ok_or_else(Problem::no_service)?;
-                broker.remove_queue(name).map_err(|_| Problem::no_service())?;
+                broker.remove_entity(name, now).map_err(|_| Problem::no_service())?;
                 Ok(Done::deleted(Some(shown.updated_at())))
             }
             ("GET", Target::Subscriptions(topic)) => {
@@ -222,12 +223,12 @@ impl ServiceBus {
             Kind::Queue | Kind::Subscription => {
                 let mut options = sent.queue(name.to_owned(), largest).map_err(refused)?;
                 (options.description.created_at, options.description.updated_at) = (Some(created_at), Some(now));
-                broker.put_queue(options);
+                broker.put_queue(options, now);
             }
             Kind::Topic => {
                 let mut options = sent.topic(name.to_owned(), largest).map_err(refused)?;
                 (options.description.created_at, options.description.updated_at) = (Some(created_at), Some(now));
-                broker.put_topic(options);
+                broker.put_topic(options, now);
             }
         }
         let shown = look(broker, name).ok_or_else(Problem::no_service)?;
@@ -268,7 +269,7 @@ impl ServiceBus {
             }
             "DELETE" => {
                 before.ok_or_else(|| refused(Problem::nothing()))?;
-                broker.remove_queue(&full).map_err(|_| Problem::nothing())?;
+                broker.remove_entity(&full, now).map_err(|_| Problem::nothing())?;
                 Ok(Done::deleted(etag))
             }
             "PUT" => {
@@ -299,7 +300,7 @@ impl ServiceBus {
                         None => rules::default_rule(now),
                     }],
                 };
-                broker.put_subscription(topic, options, rules).map_err(|_| Problem::no_parent(&root.name))?;
+                broker.put_subscription(topic, options, rules, now).map_err(|_| Problem::no_parent(&root.name))?;
                 let shown = look(broker).ok_or_else(Problem::nothing)?;
                 let (status, view) = match before {
                     None => (StatusCode::CREATED, View::Created),
@@ -329,7 +330,7 @@ fn rule(call: &Call<'_>, names: [&str; 3], broker: &mut Broker, now: UnixMillis)
         "DELETE" => {
             let (Some(at), Some(mut all)) = (at, all) else { return Err(refused(Problem::nothing())) };
             all.remove(at);
-            set_rules(broker, topic, &full, all);
+            set_rules(broker, topic, &full, all, now);
             Ok(Done::deleted(etag))
         }
         "PUT" => {
@@ -356,7 +357,7 @@ fn rule(call: &Call<'_>, names: [&str; 3], broker: &mut Broker, now: UnixMillis)
                 }
             };
             let all = std::mem::take(all);
-            set_rules(broker, topic, &full, all);
+            set_rules(broker, topic, &full, all, now);
             Ok(Done::entry(status, entry, etag))
         }
         _ => Err(Problem::method().into()),
@@ -403,23 +404,30 @@ fn rules_of(broker: &Broker, topic: &str, subscription: &str) -> Option<Vec<crat
     broker.topic(topic)?.subscriptions.get(&key).cloned()
 }
 
-fn set_rules(broker: &mut Broker, topic: &str, subscription: &str, rules: Vec<crate::broker::Rule>) {
+fn set_rules(broker: &mut Broker, topic: &str, subscription: &str, rules: Vec<crate::broker::Rule>, now: UnixMillis) {
     if let Some(options) = broker.queue_options(subscription).cloned() {
         // Both are there: somebody just looked.
-        let _ = broker.put_subscription(topic, options, rules);
+        let _ = broker.put_subscription(topic, options, rules, now);
     }
 }
 
 fn census(broker: &Broker, name: &str) -> Census {
     let path = EntityPath::parse(name);
-    let dead = EntityPath { sub_queue: SubQueue::DeadLetter, ..path.clone() };
-    let (main, dead) = (broker.counts(&path), broker.counts(&dead));
+    let counts = |sub_queue| broker.counts(&EntityPath { sub_queue, ..path.clone() }).unwrap_or_default();
+    let topic = broker.topic(name);
+    let main = counts(SubQueue::Main);
+    // A topic has no sub-queues.
+    let [dead, stranded] = match topic {
+        Some(_) => [Counts::default(); 2],
+        None => [counts(SubQueue::DeadLetter), counts(SubQueue::TransferDeadLetter)],
+    };
     Census {
-        active: main.map_or(0, |counts| counts.total),
-        dead: dead.map_or(0, |counts| counts.total),
-        scheduled: main.map_or(0, |counts| counts.scheduled),
-        bytes: main.map_or(0, |counts| counts.bytes) + dead.map_or(0, |counts| counts.bytes),
-        subscriptions: broker.topic(name).map_or(0, |topic| topic.subscriptions.len()),
+        active: main.total,
+        dead: dead.total,
+        scheduled: main.scheduled,
+        stranded: stranded.total,
+        bytes: main.bytes + dead.bytes + stranded.bytes,
+        subscriptions: topic.map_or(0, |topic| topic.subscriptions.len()),
     }
 }
 
