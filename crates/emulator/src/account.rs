@@ -38,6 +38,19 @@ impl Account {
         look(&self.lock())
     }
 
+    /// Looks, and waits until what was seen is durable: what a client knows must not be unsaid by a crash.
+    pub(crate) async fn read<T>(
+        &self,
+        look: impl FnOnce(&BlobStore) -> Result<T, BlobError>,
+    ) -> Result<T, OperationError> {
+        let (seen, ticket) = {
+            let store = self.lock();
+            (look(&store), self.journal.append(Vec::new()))
+        };
+        ticket.written().await?;
+        Ok(seen?)
+    }
+
     /// Runs an operation and waits until it is durable.
     pub(crate) async fn commit<T>(
         &self,

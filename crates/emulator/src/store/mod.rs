@@ -5,6 +5,10 @@
 //! things happened, and answers when its [`Ticket`] says that they are there. One thread writes: what
 //! has gathered while it was committing goes into the next transaction together.
 //!
+//! An answer that leaves no rows behind rests on rows all the same: a duplicate is dropped because of a
+//! message, a record is found because somebody wrote it. So it waits as well, until everything that it may
+//! have seen is there.
+//!
 //! What is promised: an answered operation survives the death of the process (`kill -9`). A crash of
 //! the whole machine may take the last moments with it (`synchronous = NORMAL`).
 
@@ -12,7 +16,8 @@ mod layout;
 mod sqlite;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, mpsc};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
@@ -85,6 +90,9 @@ struct Write {
 pub(crate) struct Journal {
     writer: Option<mpsc::Sender<Write>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// How many writes were handed over, and how many of them are on disk.
+    handed_over: AtomicU64,
+    written: Arc<AtomicU64>,
 }
 
 /// Says when rows are on disk.
@@ -108,11 +116,14 @@ impl Journal {
         let mut database = sqlite::Database::open(path)?;
         let kept = database.load()?;
         let (writer, writes) = mpsc::channel();
+        let written = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&written);
         let thread = std::thread::Builder::new()
             .name("emulator-store".to_owned())
-            .spawn(move || write_all(&mut database, &writes))
+            .spawn(move || write_all(&mut database, &writes, &count))
             .map_err(StoreError::Thread)?;
-        Ok((Self { writer: Some(writer), thread: Mutex::new(Some(thread)) }, kept))
+        let thread = Mutex::new(Some(thread));
+        Ok((Self { writer: Some(writer), thread, handed_over: AtomicU64::new(0), written }, kept))
     }
 
     /// Whether rows are wanted at all.
@@ -120,17 +131,24 @@ impl Journal {
         self.writer.is_some()
     }
 
-    /// Hands rows over. Call it while holding the machine that they came from.
+    /// Hands rows over. Call it while holding the machine that they came from. Without rows the ticket is
+    /// for those that were handed over before.
     pub(crate) fn append(&self, rows: Vec<Row>) -> Ticket {
         match &self.writer {
-            Some(writer) if !rows.is_empty() => {
+            Some(writer) if !rows.is_empty() || self.is_behind() => {
                 let (done, written) = oneshot::channel();
+                self.handed_over.fetch_add(1, Ordering::SeqCst);
                 // A writer that is gone drops the sender, which the ticket notices.
                 let _ = writer.send(Write { rows, done });
                 Ticket::Pending(written)
             }
             _ => Ticket::Written,
         }
+    }
+
+    /// Whether something that was handed over is not on disk yet.
+    fn is_behind(&self) -> bool {
+        self.written.load(Ordering::SeqCst) != self.handed_over.load(Ordering::SeqCst)
     }
 
     /// Waits until everything is written, and closes the database.
@@ -154,16 +172,20 @@ impl Ticket {
 }
 
 /// The writer: takes what is there, commits it in one transaction, says so.
-fn write_all(database: &mut sqlite::Database, writes: &mpsc::Receiver<Write>) {
+fn write_all(database: &mut sqlite::Database, writes: &mpsc::Receiver<Write>, written: &AtomicU64) {
     /// A bound for the time that the first of a transaction waits for the last.
     const LARGEST_TRANSACTION: usize = 1024;
     while let Ok(first) = writes.recv() {
         let mut group = vec![first];
         group.extend(writes.try_iter().take(LARGEST_TRANSACTION - 1));
-        if let Err(error) = database.commit(group.iter().flat_map(|write| &write.rows)) {
+        // A group of tickets alone needs no transaction: what they are for is written.
+        if group.iter().any(|write| !write.rows.is_empty())
+            && let Err(error) = database.commit(group.iter().flat_map(|write| &write.rows))
+        {
             tracing::error!(%error, "the store failed; nothing is answered any more");
             return;
         }
+        written.fetch_add(u64::try_from(group.len()).unwrap_or(0), Ordering::SeqCst);
         for write in group {
             let _ = write.done.send(());
         }

@@ -150,7 +150,7 @@ impl BlobService {
             }
             Operation::ContainerProperties => {
                 grant.require_account("r")?;
-                let found = self.account.look(|store| store.container(container).cloned())?;
+                let found = self.account.read(|store| store.container(container).cloned()).await?;
                 let receipt = Receipt { etag: found.etag, last_modified: found.last_modified };
                 let mut response = written(StatusCode::OK, &receipt);
                 write_metadata(&found.metadata, response.headers_mut());
@@ -163,7 +163,7 @@ impl BlobService {
             }
             Operation::List => {
                 grant.require("l")?;
-                self.list(container, query)
+                self.list(container, query).await
             }
             Operation::Put => {
                 grant.require("cw")?;
@@ -200,7 +200,7 @@ impl BlobService {
             Operation::Get | Operation::Head | Operation::GetMetadata => {
                 grant.require("r")?;
                 let conditions = conditions(headers)?;
-                let found = self.account.look(|store| store.get(container, blob, &conditions).cloned())?;
+                let found = self.account.read(|store| store.get(container, blob, &conditions).cloned()).await?;
                 Ok(show(&found, route.operation))
             }
             Operation::Delete => {
@@ -213,7 +213,7 @@ impl BlobService {
     }
 
     /// List Blobs with `prefix`, `marker` and `maxresults`; the marker is the next name.
-    fn list(&self, container: &str, query: &[(String, String)]) -> Result<Response<Payload>, Refusal> {
+    async fn list(&self, container: &str, query: &[(String, String)]) -> Result<Response<Payload>, Refusal> {
         const LARGEST_PAGE: usize = 5000;
         let parameter = |name: &str| query.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value.as_str());
         let page = match parameter("maxresults") {
@@ -229,13 +229,14 @@ impl BlobService {
             escape_xml(prefix),
             escape_xml(marker),
         );
-        let next = self.account.look(|store| {
+        let next = self.account.read(|store| {
             let mut blobs = store.list(container, prefix, marker)?;
             for (name, blob) in blobs.by_ref().take(page) {
                 write_entry(&mut xml, name, blob, with_metadata);
             }
-            Ok::<_, crate::blob::BlobError>(blobs.next().map(|(name, _)| name.to_owned()))
-        })?;
+            Ok(blobs.next().map(|(name, _)| name.to_owned()))
+        });
+        let next = next.await?;
         let next = next.as_deref().map(escape_xml).unwrap_or_default();
         let _ = write!(xml, "</Blobs><NextMarker>{next}</NextMarker></EnumerationResults>");
         let mut response = Response::new(Payload::sized(xml));
