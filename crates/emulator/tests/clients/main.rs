@@ -21,7 +21,7 @@ mod installed;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use oncebus_emulator::{Emulator, Options};
+use oncebus_emulator::{Emulator, Options, Tls};
 
 /// A folder beside this file.
 fn scripts(folder: &str) -> PathBuf {
@@ -31,8 +31,12 @@ fn scripts(folder: &str) -> PathBuf {
 /// Runs a script against an emulator of its own. Its status says whether all steps passed, and its last line how
 /// many there were.
 async fn run(mut script: Command) {
-    let emulator = Emulator::start(Options::default()).await.unwrap();
+    let emulator = Emulator::start(Options { tls: Some(Tls::default()), ..Options::default() }).await.unwrap();
+    let authority = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(authority.path(), emulator.authority().unwrap()).unwrap();
     script.env("ONCEBUS_SERVICE_BUS", emulator.service_bus_url()).env("ONCEBUS_ADMIN", emulator.admin_url());
+    script.env("ONCEBUS_SERVICE_BUS_TLS", emulator.service_bus_tls_url().unwrap());
+    script.env("NODE_EXTRA_CA_CERTS", authority.path());
     let output = tokio::task::spawn_blocking(move || script.output()).await.unwrap().unwrap();
     emulator.shutdown().await;
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -60,10 +64,20 @@ async fn the_administration_client_for_python() {
     run_python("administration", "administration.py").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_client_for_node() {
+/// A script of the folder `node`.
+async fn run_node(script: &str) {
     let Some(packages) = installed::find("node") else { return };
     let mut command = Command::new("node");
-    command.arg(scripts("node").join("azure-sb.js")).env("NODE_PATH", packages.join("node_modules"));
+    command.arg(scripts("node").join(script)).env("NODE_PATH", packages.join("node_modules"));
     run(command).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_legacy_client_for_node() {
+    run_node("azure-sb.js").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_administration_client_for_node() {
+    run_node("service-bus.js").await;
 }

@@ -1,6 +1,5 @@
 // azure-sb 0.11.2 for Node: plain HTTP on any port, its whole queue and topic surface against the emulator.
 //
-// Each step prints one line, a failed one does not keep the next from running, and the last line counts them.
 // The address of the emulator and of its admin port are in the environment: ONCEBUS_SERVICE_BUS and ONCEBUS_ADMIN.
 'use strict';
 
@@ -12,6 +11,7 @@ const assert = require('assert');
 const http = require('http');
 const { promisify } = require('util');
 const azure = require('azure-sb');
+const { fresh, run, step } = require('./steps.js');
 
 const [ADDRESS, ADMIN] = [process.env.ONCEBUS_SERVICE_BUS, process.env.ONCEBUS_ADMIN];
 const KEY = 'SAS_KEY_VALUE';
@@ -29,11 +29,6 @@ function connect(rule, key) {
 }
 
 const bus = connect('RootManageSharedAccessKey', KEY);
-
-const steps = [];
-const step = (name, run) => steps.push({ name, run });
-let names = 0;
-const fresh = (kind) => `${kind}-${++names}`;
 
 async function queue(options = {}) {
   const name = fresh('queue');
@@ -366,18 +361,4 @@ step('a wrong key opens nothing', async () => {
   }
 });
 
-(async () => {
-  let passed = 0;
-  for (const { name, run } of steps) {
-    const started = Date.now();
-    try {
-      await run();
-      passed += 1;
-      console.log(`ok   ${name} (${((Date.now() - started) / 1000).toFixed(2)} s)`);
-    } catch (error) {
-      console.log(`FAIL ${name}: ${error && error.stack ? error.stack : error}`);
-    }
-  }
-  console.log(`${passed} of ${steps.length} steps passed`);
-  process.exit(passed === steps.length ? 0 : 1);
-})();
+run();

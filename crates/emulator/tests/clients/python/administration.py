@@ -360,7 +360,6 @@ def has_rules(found, names):
 
 
 @step
-@known_gap("authorization rules are not kept")
 def a_queue_keeps_its_authorization_rules():
     name = queue(authorization_rules=rules())
     found = bus.get_queue(name)
@@ -453,7 +452,6 @@ def a_topic_tells_its_state():
 
 
 @step
-@known_gap("authorization rules are not kept")
 def a_topic_keeps_its_authorization_rules():
     has_rules(bus.get_topic(topic(authorization_rules=rules())).authorization_rules, ["all", "listen"])
 

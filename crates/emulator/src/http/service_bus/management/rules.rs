@@ -149,13 +149,21 @@ fn written(element: &Element) -> String {
     out
 }
 
-/// Durations are of another namespace than the one that clients give for them.
+/// Values as the service writes them: with its prefix, whatever the client's is, by whose length some clients
+/// find the type; and durations of another namespace than the one that clients give for them.
 fn moved(element: &Element) -> Element {
+    const PREFIX: &str = "d6p1";
     let mut element = element.clone();
-    if kind(&element) == "duration" {
-        for (_, name) in &mut element.prefixes {
-            "http://schemas.microsoft.com/2003/10/Serialization/".clone_into(name);
-        }
+    if let ("Value", Some((prefix, local))) =
+        (element.name.as_str(), element.kind.as_deref().and_then(|kind| kind.split_once(':')))
+    {
+        let declared = element.prefixes.iter().find(|(name, _)| name == prefix);
+        let namespace = match local {
+            "duration" => "http://schemas.microsoft.com/2003/10/Serialization/",
+            _ => declared.map_or("http://www.w3.org/2001/XMLSchema", |(_, namespace)| namespace),
+        };
+        let prefixes = vec![(PREFIX.to_owned(), namespace.to_owned())];
+        element = Element { kind: Some(format!("{PREFIX}:{local}")), prefixes, ..element };
     }
     element.children = element.children.iter().map(moved).collect();
     element
