@@ -72,7 +72,8 @@ impl<'p> Worker<'p> {
     /// When the storage fails.
     pub async fn create(&mut self, name: &str) -> Attempt {
         let record = Record::first(name, PAYLOAD, self.ttl, self.author());
-        let created = self.records.create(name, &record, self.place.deadline()).await.0.expect("a storage that answers");
+        let created =
+            self.records.create(name, &record, self.place.deadline()).await.0.expect("a storage that answers");
         match created {
             Created::New(etag) => Attempt::Won(Box::new(Claim { name: name.to_owned(), record, etag })),
             Created::Exists => Attempt::Lost,

@@ -135,7 +135,12 @@ async fn crash_after_work() -> Row {
     first.finish(&claim).await.unwrap();
     let again = second.claim("b").await;
     assert!(matches!(again, Attempt::Found(Finding::Done)), "{again:?}");
-    Row { story: "crash after the work, before the message is settled", counted: "times the work is done", naive, ours: 1 }
+    Row {
+        story: "crash after the work, before the message is settled",
+        counted: "times the work is done",
+        naive,
+        ours: 1,
+    }
 }
 
 /// The worker dies with the work done and nothing written. Nobody can know; a record tells the store by its epoch.

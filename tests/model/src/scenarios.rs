@@ -1,0 +1,151 @@
+//! What is explored.
+//!
+//! Each scenario has much of one kind of trouble and little of the others: states multiply with every kind that is added.
+
+use crate::bounds::{Bounds, Budget};
+use crate::rules::Event;
+
+/// Bounds with a name, and what must be reached within them.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// What it is about.
+    pub name: &'static str,
+    /// How far it goes.
+    pub bounds: Bounds,
+    /// What happens in it.
+    pub reaches: &'static [Event],
+}
+
+/// Two workers and one message that takes one step, and the defaults of a queue.
+const PLAIN: Bounds = Bounds {
+    workers: 2,
+    sent: &["a"],
+    steps: 1,
+    large_checkpoints: false,
+    max_deliveries: 10,
+    max_attempts: 3,
+    budget: Budget::NONE,
+};
+
+/// Workers die, and sleep until their claims are over. A step may then run twice; everything else is as ever.
+pub const DEATHS: Scenario = Scenario {
+    name: "deaths and pauses",
+    bounds: Bounds { steps: 2, budget: Budget { ticks: 2, lapses: 2, crashes: 1, ..Budget::NONE }, ..PLAIN },
+    reaches: &[
+        Event::Finished,
+        Event::TakenOver,
+        Event::Busy,
+        Event::Duplicate,
+        Event::Fenced,
+        Event::Overran,
+        Event::Repeated,
+        Event::EffectRefused,
+        Event::LockLost,
+    ],
+};
+
+/// Any two writes are not answered, and land or don't.
+pub const UNANSWERED: Scenario = Scenario {
+    name: "writes without answers",
+    bounds: Bounds { steps: 2, budget: Budget { ticks: 2, lapses: 1, unanswered: 2, ..Budget::NONE }, ..PLAIN },
+    reaches: &[Event::FoundLanded, Event::LandedTwice, Event::TakenOver, Event::Fenced, Event::Duplicate],
+};
+
+/// The sender has sent the message twice, and a worker dies.
+pub const TWICE: Scenario = Scenario {
+    name: "a message that was sent twice",
+    bounds: Bounds { sent: &["a", "a"], budget: Budget { ticks: 2, lapses: 1, crashes: 1, ..Budget::NONE }, ..PLAIN },
+    reaches: &[Event::Duplicate, Event::Busy, Event::TakenOver, Event::Fenced],
+};
+
+/// The processor fails, rejects, or does not learn what became of its effect.
+pub const FAILURES: Scenario = Scenario {
+    name: "failures and rejections",
+    bounds: Bounds {
+        max_attempts: 2,
+        budget: Budget { ticks: 1, lapses: 1, failures: 2, rejections: 1, ..Budget::NONE },
+        ..PLAIN
+    },
+    reaches: &[Event::Retried, Event::Deferred, Event::Parked, Event::Repeated, Event::Duplicate],
+};
+
+/// The one attempt that there is dies, and whoever comes next parks the message.
+pub const EXHAUSTED: Scenario = Scenario {
+    name: "attempts used up by a death",
+    bounds: Bounds {
+        max_attempts: 1,
+        budget: Budget { ticks: 2, lapses: 1, unanswered: 1, crashes: 1, ..Budget::NONE },
+        ..PLAIN
+    },
+    reaches: &[Event::Parked, Event::Fenced, Event::Finished, Event::FoundLanded],
+};
+
+/// Another payload under the same id, and a processor that fails.
+pub const MISMATCH: Scenario = Scenario {
+    name: "another payload under the id",
+    bounds: Bounds { sent: &["a", "b"], budget: Budget { ticks: 1, lapses: 1, failures: 1, ..Budget::NONE }, ..PLAIN },
+    reaches: &[Event::Mismatched, Event::Retried, Event::Finished],
+};
+
+/// Work of several steps, that is handed on when the run ends, and renewed between them.
+pub const LONG: Scenario = Scenario {
+    name: "work in steps over several runs",
+    bounds: Bounds {
+        steps: 3,
+        budget: Budget { ticks: 1, lapses: 1, unanswered: 1, deadlines: 1, ..Budget::NONE },
+        ..PLAIN
+    },
+    reaches: &[Event::HandedOn, Event::TakenOver, Event::FoundLanded, Event::LockLost],
+};
+
+/// Claims that are renewed between two steps, and renewals that are not answered.
+pub const RENEWED: Scenario = Scenario {
+    name: "claims that are renewed",
+    bounds: Bounds { budget: Budget { ticks: 2, lapses: 1, unanswered: 1, renewals: 1, ..Budget::NONE }, ..PLAIN },
+    reaches: &[Event::TakenOver, Event::Fenced, Event::FoundLanded, Event::LockLost],
+};
+
+/// Checkpoints in blobs of their own.
+pub const LARGE: Scenario = Scenario {
+    name: "large checkpoints",
+    bounds: Bounds {
+        steps: 2,
+        large_checkpoints: true,
+        budget: Budget { ticks: 2, lapses: 1, crashes: 1, ..Budget::NONE },
+        ..PLAIN
+    },
+    reaches: &[Event::TakenOver, Event::Fenced, Event::Repeated, Event::Finished],
+};
+
+/// A delivery that finds the record busy to the end, and is sent on as a copy.
+pub const BUSY: Scenario = Scenario {
+    name: "busy until the deliveries run out",
+    bounds: Bounds { max_deliveries: 4, budget: Budget { ticks: 1, lapses: 2, waits: 1, ..Budget::NONE }, ..PLAIN },
+    reaches: &[Event::Busy, Event::Waited, Event::Duplicate],
+};
+
+/// A message that kills whoever has it.
+pub const KILLER: Scenario = Scenario {
+    name: "a message that kills",
+    bounds: Bounds {
+        workers: 1,
+        max_attempts: 4,
+        budget: Budget { ticks: 4, lapses: 2, crashes: 2, ..Budget::NONE },
+        ..PLAIN
+    },
+    reaches: &[Event::Apart, Event::TakenOver, Event::Repeated],
+};
+
+/// Nothing fails, but the broker redelivers what is in hand: then each step runs once, and an effect needs no fence.
+pub const CALM: Scenario = Scenario {
+    name: "redeliveries alone",
+    bounds: Bounds { workers: 3, sent: &["a", "a"], steps: 2, budget: Budget { lapses: 2, ..Budget::NONE }, ..PLAIN },
+    reaches: &[Event::Busy, Event::Duplicate, Event::Finished, Event::LockLost],
+};
+
+/// Three workers that sleep.
+pub const THREE: Scenario = Scenario {
+    name: "three workers",
+    bounds: Bounds { workers: 3, budget: Budget { ticks: 2, lapses: 2, ..Budget::NONE }, ..PLAIN },
+    reaches: &[Event::TakenOver, Event::Fenced, Event::EffectRefused, Event::Duplicate],
+};

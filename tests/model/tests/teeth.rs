@@ -1,0 +1,105 @@
+//! What the protocol rests on is broken, one thing at a time, and the checker finds what comes of it.
+//!
+//! Each is looked for within bounds in which nothing is found while nothing is broken: they are explored without the switch first.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+
+use oncebus_model::{Bounds, Budget, RULES, Rule, SWITCHES, Scenario, Switch, explore, explore_broken, find};
+
+const PLAIN: Bounds = Bounds {
+    workers: 2,
+    sent: &["a"],
+    steps: 1,
+    large_checkpoints: false,
+    max_deliveries: 10,
+    max_attempts: 3,
+    budget: Budget::NONE,
+};
+
+/// A worker sleeps until its claim is over, and its message is delivered again.
+const SLEEPER: Bounds = with(1, Budget { ticks: 2, lapses: 1, ..Budget::NONE });
+const REDELIVERY: Budget = Budget { lapses: 1, ..Budget::NONE };
+const CRASH: Budget = Budget { crashes: 1, ..Budget::NONE };
+const FAILURE: Budget = Budget { failures: 1, ..Budget::NONE };
+
+const fn with(steps: u8, budget: Budget) -> Bounds {
+    Bounds { steps, budget, ..PLAIN }
+}
+
+/// Each of the rules falls when the switch is on; none does while it is off.
+fn fall(switch: Switch, rules: &[Rule], bounds: Bounds) {
+    let scenario = Scenario { name: "teeth", bounds, reaches: &[] };
+    let kept = explore(&scenario, 1).unwrap();
+    assert_eq!(kept.broken, [], "with nothing broken");
+    assert_eq!(kept.states, kept.expanded, "cut short");
+    for rule in rules {
+        let found = find(&scenario, switch, *rule).unwrap();
+        let way = found.way_to(*rule).unwrap_or_else(|| panic!("{switch:?} does not break {rule:?}: {found}"));
+        println!("{switch:?}: \"{}\" falls after {} transitions:", rule.name(), way.len());
+        for action in way {
+            println!("    {action:?}");
+        }
+    }
+}
+
+macro_rules! teeth {
+    ($($test:ident: $switch:ident, $bounds:expr => [$($rule:ident),*];)*) => {
+        const TEETH: &[(Switch, &[Rule])] = &[$((Switch::$switch, &[$(Rule::$rule),*])),*];
+        $(
+            #[test]
+            fn $test() {
+                fall(Switch::$switch, &[$(Rule::$rule),*], $bounds);
+            }
+        )*
+    };
+}
+
+teeth! {
+    without_if_match_on_a_takeover_two_workers_have_one_epoch:
+        NoIfMatchOnTakeover, SLEEPER => [EpochsRise, DoneIsFinal];
+    a_record_that_is_deleted_on_release_begins_its_epochs_again:
+        DeleteOnRelease, SLEEPER => [EpochsRise];
+    a_record_that_is_deleted_on_release_forgets_its_checkpoint:
+        DeleteOnRelease, with(2, Budget { deadlines: 1, ..Budget::NONE }) => [CheckpointsStay];
+    a_client_clock_that_is_wrong_takes_over_what_has_not_expired:
+        ClientClock, with(1, REDELIVERY) => [OnlyExpiredIsTaken, RepeatsHaveReasons];
+    a_retry_without_the_mark_takes_the_claim_of_another_for_its_own:
+        RetryWithoutMark, with(1, Budget { unanswered: 1, ..REDELIVERY }) => [OnlyTheHolderWrites, StepsBeginClaimed];
+    a_delivery_that_is_settled_before_its_record_is_done_is_lost:
+        SettleBeforeDone, with(1, CRASH) => [CompletedLast, NothingIsLost];
+    a_delivery_that_is_settled_before_its_copy_is_made_is_lost:
+        SettleBeforeCopy, with(1, Budget { crashes: 1, ..FAILURE }) => [CompletedLast, NothingIsLost];
+    without_epochs_the_stores_take_what_a_sleeper_sends:
+        NoEpoch, SLEEPER => [EpochsRise, EffectsAreFenced, NoEffectAfterDone];
+    a_monotonic_clock_that_stands_still_begins_a_step_too_late:
+        StoppedClock, SLEEPER => [StepsBeginClaimed];
+    a_write_that_is_acknowledged_and_not_kept_is_noticed:
+        LostWrites, with(1, Budget { rejections: 1, ..Budget::NONE }) => [CompletedLast, PoisonIsParked];
+    a_checkpoint_that_is_dropped_is_noticed:
+        DroppedCheckpoint, with(2, Budget { deadlines: 1, ..Budget::NONE }) => [RecordsAreReadable, CheckpointsStay];
+    a_failed_step_that_is_called_again_under_its_claim_has_its_effect_twice:
+        RetryInPlace, with(1, FAILURE) => [EffectsAreSingle];
+    an_effect_that_is_assumed_may_be_missing_or_late:
+        AssumedEffect, with(1, FAILURE) => [DoneIsComplete, NoEffectAfterDone];
+}
+
+#[test]
+fn no_rule_is_without_a_tooth_and_no_switch_without_a_use() {
+    for rule in RULES {
+        assert!(TEETH.iter().any(|(_, rules)| rules.contains(&rule)), "nothing breaks {rule:?}");
+    }
+    for switch in SWITCHES {
+        assert!(TEETH.iter().any(|(used, _)| *used == switch), "{switch:?} is not used");
+    }
+}
+
+/// The worker's own clock keeps a step from beginning under a claim that is over. Everything else rests on the storage alone, and
+/// holds with a clock that stands still.
+#[test]
+fn a_monotonic_clock_that_stands_still_costs_nothing_else() {
+    let scenario = Scenario { name: "a clock that stands still", bounds: SLEEPER, reaches: &[] };
+    let explored = explore_broken(&scenario, Switch::StoppedClock).unwrap();
+    assert_eq!(explored.states, explored.expanded, "cut short");
+    let broken: Vec<Rule> = explored.broken.iter().map(|(rule, _)| *rule).collect();
+    assert_eq!(broken, [Rule::StepsBeginClaimed], "{explored}");
+}
