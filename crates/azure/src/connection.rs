@@ -124,7 +124,7 @@ fn unquote(text: &str) -> &str {
 fn split_url(text: &str) -> Option<(&str, &str, &str)> {
     let (scheme, rest) = text.split_once("://")?;
     let (authority, path) = rest.split_once('/').map_or((rest, ""), |(authority, path)| (authority, path));
-    if authority.is_empty() || authority.contains('@') || path.contains(['?', '#', '%']) {
+    if authority.is_empty() || authority.contains(['@', '?', '#', '%']) || path.contains(['?', '#', '%']) {
         return None;
     }
     let parsed: Uri = format!("http://{authority}/{path}").parse().ok()?;
@@ -176,6 +176,8 @@ mod tests {
             "sb://u:p@h",
             "sb://h/?x",
             "sb://h#x",
+            "sb://h:80#",
+            "sb://h:80?x",
             "sb://h:99999",
             "sb://:80",
             "sb://h:x",
