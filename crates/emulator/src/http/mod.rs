@@ -77,7 +77,7 @@ pub(crate) fn query_pairs(query: Option<&str>) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Text as it may stand in XML.
+/// Text as it may stand in XML. What may not is a blank.
 pub(crate) fn escape_xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -86,9 +86,16 @@ pub(crate) fn escape_xml(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
+            // Readers make a line feed of a plain one.
+            '\r' => out.push_str("&#xD;"),
+            c if is_xml(c) => out.push(c),
+            _ => out.push(' '),
         }
     }
     out
+}
+
+/// Whether a character may be in an XML document, even as a reference.
+pub(crate) fn is_xml(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
 }

@@ -6,7 +6,7 @@
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-use crate::http::escape_xml;
+use crate::http::{escape_xml, is_xml};
 
 /// Deeper than any description.
 const DEEPEST: usize = 32;
@@ -72,8 +72,8 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Element> {
                 }
                 open.last_mut()?.children.push(done);
             }
-            Event::Text(text) => open.last_mut()?.text.push_str(&text.unescape().ok()?),
-            Event::CData(data) => open.last_mut()?.text.push_str(std::str::from_utf8(&data).ok()?),
+            Event::Text(text) => open.last_mut()?.text.push_str(legal(&text.unescape().ok()?)?),
+            Event::CData(data) => open.last_mut()?.text.push_str(legal(std::str::from_utf8(&data).ok()?)?),
             Event::DocType(_) => return None,
             Event::Eof => break,
             Event::Comment(_) | Event::PI(_) | Event::Decl(_) => {}
@@ -87,7 +87,7 @@ fn begin(start: &BytesStart<'_>) -> Option<Element> {
     let mut element = Element { name: plain_name(start.local_name().as_ref())?, ..Element::default() };
     for attribute in start.attributes() {
         let attribute = attribute.ok()?;
-        let value = attribute.unescape_value().ok()?.into_owned();
+        let value = legal(&attribute.unescape_value().ok()?)?.to_owned();
         let (local, prefix) = (attribute.key.local_name(), attribute.key.prefix());
         match prefix.map(quick_xml::name::Prefix::into_inner) {
             Some(b"xmlns") => element.prefixes.push((plain_name(local.as_ref())?, value)),
@@ -96,6 +96,11 @@ fn begin(start: &BytesStart<'_>) -> Option<Element> {
         }
     }
     Some(element)
+}
+
+/// Text without the characters that XML does not have, and that could not be written again.
+fn legal(text: &str) -> Option<&str> {
+    text.chars().all(is_xml).then_some(text)
 }
 
 /// A name that may be written again as it is.
@@ -112,19 +117,34 @@ mod tests {
     #[test]
     fn prefixes_do_not_matter() {
         let xml = br#"<?xml version='1.0'?><n:entry xmlns:n="a" xmlns="b"><n:content type="x"><Q>
-            <L>a &gt; b</L><E /></Q></n:content></n:entry>"#;
+            <L>a &gt; b
+            c</L><E /></Q></n:content></n:entry>"#;
         let entry = parse(xml).unwrap();
         let description = entry.child("content").unwrap().child("Q").unwrap();
-        assert_eq!((entry.name.as_str(), description.child("L").unwrap().text.as_str()), ("entry", "a > b"));
+        assert_eq!(
+            (entry.name.as_str(), description.child("L").unwrap().text.as_str()),
+            ("entry", "a > b\n            c")
+        );
         let mut written = String::new();
         description.write(&mut written);
-        assert_eq!(written, "<Q><L>a &gt; b</L><E/></Q>");
+        assert_eq!(written, "<Q><L>a &gt; b\n            c</L><E/></Q>");
     }
 
     #[test]
     fn what_is_no_document_is_nothing() {
         let deep = "<a>".repeat(100);
-        for text in ["", "x", "<a>", "<a></b>", "<a b=c/>", "<!DOCTYPE a><a/>", "<a>&nothing;</a>", &deep] {
+        for text in [
+            "",
+            "x",
+            "<a>",
+            "<a></b>",
+            "<a b=c/>",
+            "<!DOCTYPE a><a/>",
+            "<a>&nothing;</a>",
+            "<a>\u{1}</a>",
+            "<a>&#x1;</a>",
+            &deep,
+        ] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }
         assert_eq!(parse(&[0x3c, 0xff, 0x3e]), None);
