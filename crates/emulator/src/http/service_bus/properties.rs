@@ -100,7 +100,10 @@ pub(super) fn parse_broker(object: &Value) -> Result<BrokerProperties, &'static 
         via_partition_key: text("ViaPartitionKey")?,
         force_persistence: boolean(object.get("ForcePersistence"))?,
         time_to_live: match text("TimeToLiveTimeSpan")? {
-            Some(span) => Some(parse_time_span(&span).ok_or("TimeToLiveTimeSpan must be d.hh:mm:ss")?),
+            Some(span) => {
+                let ttl = parse_time_span(&span).ok_or("TimeToLiveTimeSpan must be d.hh:mm:ss")?;
+                (ttl.as_secs_f64() < FOR_EVER_SECONDS).then_some(ttl)
+            }
             None => seconds(object.get("TimeToLive"))?,
         },
         scheduled_enqueue_time: match text("ScheduledEnqueueTimeUtc")? {
@@ -192,7 +195,8 @@ pub(super) fn custom_from_json(value: &Value) -> Option<PropertyValue> {
     })
 }
 
-/// Writes the custom properties into an answer. A name that no header can have is left out.
+/// Writes the custom properties into an answer. A name that no header can have is left out, as is what
+/// exceeds the number of headers that an answer can have.
 pub(super) fn write_custom(properties: &[(String, PropertyValue)], headers: &mut HeaderMap) {
     for (name, value) in properties {
         let Ok(name) = HeaderName::try_from(name.as_str()) else { continue };
@@ -200,7 +204,7 @@ pub(super) fn write_custom(properties: &[(String, PropertyValue)], headers: &mut
             continue;
         }
         if let Ok(value) = HeaderValue::try_from(custom_text(value)) {
-            headers.insert(name, value);
+            let _ = headers.try_insert(name, value);
         }
     }
 }
@@ -362,6 +366,14 @@ mod tests {
     }
 
     #[test]
+    fn more_properties_than_an_answer_has_room_for_are_cut() {
+        let many = (0..40_000).map(|n| (format!("p{n}"), PropertyValue::Boolean(true))).collect::<Vec<_>>();
+        let mut headers = HeaderMap::new();
+        write_custom(&many, &mut headers);
+        assert!((10_000..40_000).contains(&headers.len()), "{}", headers.len());
+    }
+
+    #[test]
     fn time_to_live_is_seconds_or_a_time_span() {
         let parse = |json: &str| parse_broker(&serde_json::from_str(json).unwrap()).map(|p| p.time_to_live);
         assert_eq!(parse(r#"{"TimeToLive":40}"#), Ok(Some(Duration::from_secs(40))));
@@ -369,6 +381,7 @@ mod tests {
         assert_eq!(parse(r#"{"TimeToLive":922337203685.47754}"#), Ok(None));
         assert_eq!(parse(r#"{"TimeToLiveTimeSpan":"0.00:00:40"}"#), Ok(Some(Duration::from_secs(40))));
         assert_eq!(parse(r#"{"TimeToLiveTimeSpan":"1.02:03:04"}"#), Ok(Some(Duration::from_secs(93_784))));
+        assert_eq!(parse(r#"{"TimeToLiveTimeSpan":"22333766.02:00:03"}"#), Ok(None));
         for bad in [
             r#"{"TimeToLive":-1}"#,
             r#"{"TimeToLive":"PT5M"}"#,
