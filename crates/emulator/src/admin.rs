@@ -11,13 +11,16 @@ use serde_json::Value;
 use crate::account::Account;
 use crate::blob::{BlobError, BlobStore, Metadata};
 use crate::broker::{
-    BrokerError, Counts, EntityPath, MessageState, PropertyValue, QueueOptions, Standing, is_valid_name,
+    Broker, BrokerError, Counts, EntityPath, MessageState, PropertyValue, QueueOptions, Rule, Standing, SubQueue,
+    is_valid_name,
 };
 use crate::calls::Calls;
 use crate::clocks::Clocks;
+use crate::entities::{Entities, RuleProperties};
 use crate::faults::{Fault, Faults, Service};
+use crate::http::service_bus::ServiceBus;
 use crate::namespace::Namespace;
-use crate::store::Journal;
+use crate::store::{Journal, Ticket};
 use crate::time::UnixMillis;
 
 /// Looks into a running emulator, moves its clocks and makes it fail. Clones are the same handle.
@@ -29,6 +32,7 @@ pub struct Admin {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) namespace: Arc<Namespace>,
+    pub(crate) service_bus: Arc<ServiceBus>,
     pub(crate) account: Arc<Account>,
     pub(crate) clocks: Clocks,
     pub(crate) faults: Arc<Faults>,
@@ -36,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) journal: Arc<Journal>,
     /// What [`Admin::reset`] goes back to.
     pub(crate) queues: Vec<QueueOptions>,
+    pub(crate) entities: Entities,
     pub(crate) containers: Vec<String>,
 }
 
@@ -56,6 +61,9 @@ pub struct MessageView {
     /// Until when it is locked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locked_until: Option<UnixMillis>,
+    /// The token that settles it until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock_token: Option<String>,
     /// `Content-Type`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
@@ -97,7 +105,7 @@ pub struct StateView {
     pub service_bus_now: UnixMillis,
     /// The storage's time.
     pub blob_now: UnixMillis,
-    /// Queues and their dead-letter queues, by path.
+    /// Queues, topics and subscriptions with their dead-letter queues, by path.
     pub entities: BTreeMap<String, EntityView>,
     /// Containers by name.
     pub containers: BTreeMap<String, Vec<BlobView>>,
@@ -105,13 +113,80 @@ pub struct StateView {
     pub calls: BTreeMap<String, u64>,
 }
 
-/// A queue, or its dead-letter queue.
+/// An entity, or its dead-letter queue.
 #[derive(Debug, Clone, Serialize)]
 pub struct EntityView {
-    /// How full it is.
+    /// What it is.
+    pub kind: EntityKind,
+    /// How full it is; a topic keeps only what is not yet due.
     pub counts: Option<Counts>,
-    /// Its messages, in order.
+    /// The first of its messages, in order; scheduled ones last.
     pub messages: Vec<MessageView>,
+    /// How many more there are.
+    pub more_messages: usize,
+    /// The rules of a subscription.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleView>,
+}
+
+/// What an entity is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntityKind {
+    /// A queue.
+    Queue,
+    /// A topic.
+    Topic,
+    /// A subscription.
+    Subscription,
+    /// The dead-letter queue of a queue or a subscription.
+    DeadLetterQueue,
+}
+
+/// A rule as an observer sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RuleView {
+    /// Its name.
+    pub name: String,
+    /// Filter and action, as XML.
+    pub description: String,
+}
+
+/// A peek-lock as an observer sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LockView {
+    /// Where the message is.
+    pub entity: String,
+    /// The message's number.
+    pub sequence_number: Option<u64>,
+    /// Its `MessageId`.
+    pub message_id: String,
+    /// What settles it.
+    pub token: String,
+    /// Until when.
+    pub until: UnixMillis,
+}
+
+/// An entity cannot be as it is declared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {problem}")]
+pub struct DeclarationError {
+    /// Where it was declared: a place in a file, or a flag.
+    pub origin: String,
+    /// What the service says about it.
+    pub problem: String,
+}
+
+/// Makes entities in their order, or gives those that are there these properties. What was made before an
+/// error stays.
+pub(crate) fn declare_all(service_bus: &ServiceBus, entities: &Entities) -> Result<Vec<Ticket>, DeclarationError> {
+    let mut tickets = Vec::new();
+    for one in entities.in_order() {
+        let (done, ticket) = service_bus.declare(&one.path, &one.description, one.rules.as_deref());
+        done.map_err(|problem| DeclarationError { origin: one.origin.clone(), problem })?;
+        tickets.push(ticket);
+    }
+    Ok(tickets)
 }
 
 /// Why something could not be made.
@@ -120,6 +195,17 @@ pub enum AdminError {
     /// The service would not take the name.
     #[error("not a valid name: {0}")]
     Name(String),
+    /// An entity cannot be as it is declared.
+    #[error(transparent)]
+    Entity(#[from] DeclarationError),
+    /// There is no such thing, or it cannot be removed.
+    #[error("{path}: {problem}")]
+    Remove {
+        /// Its path.
+        path: String,
+        /// What the service says.
+        problem: String,
+    },
 }
 
 impl Admin {
@@ -169,7 +255,42 @@ impl Admin {
         self.inner.faults.list()
     }
 
-    /// Back to the start: the queues and containers of the options, empty; no faults, no counts. The
+    /// Makes entities, or gives those that are there these properties; their messages stay.
+    ///
+    /// # Errors
+    /// When the service would not have it so. What was made before that stays.
+    pub fn put_entities(&self, entities: &Entities) -> Result<(), AdminError> {
+        let _tickets = declare_all(&self.inner.service_bus, entities)?;
+        Ok(())
+    }
+
+    /// Removes a queue, a topic with its subscriptions, `{topic}/subscriptions/{name}`, or
+    /// `{topic}/subscriptions/{name}/rules/{rule}`.
+    ///
+    /// # Errors
+    /// When there is no such thing.
+    pub fn remove_entity(&self, path: &str) -> Result<(), AdminError> {
+        let (done, _ticket) = self.inner.service_bus.undeclare(path);
+        done.map_err(|problem| AdminError::Remove { path: path.to_owned(), problem })
+    }
+
+    /// Adds a rule to a subscription, or changes it.
+    ///
+    /// # Errors
+    /// When there is no such subscription.
+    pub fn put_rule(
+        &self,
+        topic: &str,
+        subscription: &str,
+        name: &str,
+        properties: &RuleProperties,
+    ) -> Result<(), AdminError> {
+        let path = format!("{topic}/subscriptions/{subscription}/rules/{name}");
+        let (done, _ticket) = self.inner.service_bus.declare(&path, &properties.description(), None);
+        done.map_err(|problem| DeclarationError { origin: path, problem }.into())
+    }
+
+    /// Back to the start: the entities and containers of the options, empty; no faults, no counts. The
     /// clocks stay where they are.
     pub fn reset(&self) {
         let inner = &self.inner;
@@ -179,6 +300,8 @@ impl Admin {
         inner.namespace.reset(|broker, now| {
             inner.queues.iter().cloned().for_each(|queue| broker.put_queue(queue, now));
         });
+        // They were made once.
+        let _tickets = declare_all(&inner.service_bus, &inner.entities);
         inner.account.reset(BlobStore::new(durable), |store, now| {
             for container in &inner.containers {
                 // Fresh: it cannot exist.
@@ -248,18 +371,47 @@ impl Admin {
         self.inner.calls.all()
     }
 
-    /// Everything at once.
+    /// One entity with `top` of its messages, those after the first `skip`.
+    #[must_use]
+    pub fn entity(&self, path: &str, skip: usize, top: usize) -> Option<EntityView> {
+        let at = EntityPath::parse(path);
+        self.inner.namespace.look(|broker| entity_view(broker, &at, skip, top))
+    }
+
+    /// Every lock, with at most `top` of each entity.
+    #[must_use]
+    pub fn locks(&self, top: usize) -> Vec<LockView> {
+        let mut locks = Vec::new();
+        for path in self.paths() {
+            let at = EntityPath::parse(&path);
+            let standing = self.inner.namespace.look(|broker| broker.held(&at, top));
+            let held = standing.into_iter().filter_map(|standing| {
+                let lock = standing.entry.lock?;
+                Some(LockView {
+                    entity: path.clone(),
+                    sequence_number: standing.sequence_number,
+                    message_id: standing.entry.message.broker.message_id.clone(),
+                    token: lock.token.to_string(),
+                    until: lock.until,
+                })
+            });
+            locks.extend(held);
+        }
+        locks
+    }
+
+    /// Everything at once, with the first hundred messages of each entity.
     #[must_use]
     pub fn state(&self) -> StateView {
+        self.state_of(100)
+    }
+
+    /// Everything at once, with the first `top` messages of each entity.
+    #[must_use]
+    pub fn state_of(&self, top: usize) -> StateView {
         let inner = &self.inner;
-        let names: Vec<String> = inner.namespace.look(|broker| broker.queues().map(|q| q.name.clone()).collect());
-        let paths = names.into_iter().flat_map(|name| [format!("{name}/$DeadLetterQueue"), name]);
-        let entities = paths
-            .map(|path| {
-                let view = EntityView { counts: self.counts(&path), messages: self.messages(&path) };
-                (path, view)
-            })
-            .collect();
+        let view = |path: String| self.entity(&path, 0, top).map(|view| (path, view));
+        let entities = self.paths().into_iter().filter_map(view).collect();
         let containers =
             inner.account.look(|store| store.containers().map(|name| (name.to_owned(), blobs(store, name))).collect());
         StateView {
@@ -270,6 +422,38 @@ impl Admin {
             calls: self.calls(),
         }
     }
+
+    /// The paths of all entities and dead-letter queues.
+    fn paths(&self) -> Vec<String> {
+        self.inner.namespace.look(|broker| {
+            let queues = broker.queues().flat_map(|queue| [queue.name.clone(), format!("{}{DEAD_LETTER}", queue.name)]);
+            queues.chain(broker.topics().map(|topic| topic.name.clone())).collect()
+        })
+    }
+}
+
+const DEAD_LETTER: &str = "/$DeadLetterQueue";
+
+fn entity_view(broker: &Broker, at: &EntityPath, skip: usize, top: usize) -> Option<EntityView> {
+    let counts = broker.counts(at)?;
+    let topic = at.key.rsplit_once("/subscriptions/").and_then(|(topic, _)| broker.topic(topic));
+    let rules = topic.and_then(|topic| topic.subscriptions.get(&*at.key));
+    let kind = match at.sub_queue {
+        SubQueue::Main if broker.topic(&at.key).is_some() => EntityKind::Topic,
+        SubQueue::Main if rules.is_some() => EntityKind::Subscription,
+        SubQueue::Main => EntityKind::Queue,
+        SubQueue::DeadLetter | SubQueue::TransferDeadLetter => EntityKind::DeadLetterQueue,
+    };
+    let shown = |rule: &Rule| RuleView { name: rule.name.clone(), description: rule.shown.clone() };
+    let messages: Vec<MessageView> = broker.page(at, skip, top).into_iter().map(MessageView::from).collect();
+    let all = counts.total + counts.scheduled;
+    Some(EntityView {
+        kind,
+        counts: Some(counts),
+        more_messages: all.saturating_sub(skip.saturating_add(messages.len())),
+        messages,
+        rules: rules.filter(|_| kind == EntityKind::Subscription).into_iter().flatten().map(shown).collect(),
+    })
 }
 
 fn blobs(store: &BlobStore, container: &str) -> Vec<BlobView> {
@@ -302,6 +486,7 @@ impl From<Standing> for MessageView {
             delivery_count: entry.deliveries,
             enqueued_at: entry.enqueued_at,
             locked_until: entry.lock.map(|lock| lock.until),
+            lock_token: entry.lock.map(|lock| lock.token.to_string()),
             content_type: message.content_type.clone(),
             label: message.broker.label.clone(),
             correlation_id: message.broker.correlation_id.clone(),

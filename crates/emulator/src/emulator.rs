@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::account::Account;
-use crate::admin::{Admin, Inner};
+use crate::admin::{Admin, DeclarationError, Inner, declare_all};
 use crate::auth::service_bus::{AccessRule, Rules};
 use crate::auth::storage::{ACCOUNT, ACCOUNT_KEY, AccountKey};
 use crate::behaviour::Behaviour;
@@ -18,6 +18,7 @@ use crate::broker::{Broker, QueueOptions, is_valid_name};
 use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::clocks::Clocks;
+use crate::entities::Entities;
 use crate::faults::Faults;
 use crate::http::admin::AdminService;
 use crate::http::blob::BlobService;
@@ -33,6 +34,8 @@ use crate::tls::{Identity, Tls, TlsError};
 pub struct Options {
     /// Queues to make, or to give these properties when the store has them already.
     pub queues: Vec<QueueOptions>,
+    /// Entities to make, or to give these properties when the store has them already.
+    pub entities: Entities,
     /// Containers to make when they are absent.
     pub containers: Vec<String>,
     /// Where messages and blobs are kept. Default: in memory.
@@ -88,6 +91,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             queues: Vec::new(),
+            entities: Entities::default(),
             containers: Vec::new(),
             store: Store::Memory,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -122,6 +126,9 @@ pub enum StartError {
     /// TLS was asked for and cannot be had.
     #[error("no TLS")]
     Tls(#[from] TlsError),
+    /// An entity cannot be as it is declared.
+    #[error(transparent)]
+    Entity(#[from] DeclarationError),
     /// A queue's name is none.
     #[error("not a valid queue name: {0}")]
     QueueName(String),
@@ -188,6 +195,10 @@ impl Emulator {
             patience: options.limits.body,
             behaviour: options.behaviour,
         };
+        let service_bus = Arc::new(service_bus);
+        for ticket in declare_all(&service_bus, &options.entities)? {
+            ticket.written().await?;
+        }
         let blob = BlobService {
             account: Arc::clone(&account),
             key: AccountKey::default(),
@@ -198,17 +209,19 @@ impl Emulator {
         let admin = Admin {
             inner: Arc::new(Inner {
                 namespace: Arc::clone(&namespace),
+                service_bus: Arc::clone(&service_bus),
                 account,
                 clocks,
                 faults,
                 calls,
                 journal,
                 queues: options.queues,
+                entities: options.entities,
                 containers: options.containers,
             }),
         };
 
-        let (service_bus, blob) = (Arc::new(service_bus), Arc::new(blob));
+        let blob = Arc::new(blob);
         let admin_service = Arc::new(AdminService { admin: admin.clone(), patience: options.limits.body });
         let addresses = ports.addresses();
         let limits = Arc::new(options.limits);
@@ -299,8 +312,8 @@ impl Emulator {
         let Self { admin, .. } = self;
         // Nobody else holds the journal now, unless a test kept its handle; then it closes with that.
         if let Some(inner) = Arc::into_inner(admin.inner) {
-            let Inner { namespace, account, clocks, faults, journal, .. } = inner;
-            drop((namespace, account, clocks, faults));
+            let Inner { namespace, service_bus, account, clocks, faults, journal, .. } = inner;
+            drop((namespace, service_bus, account, clocks, faults));
             if let Some(journal) = Arc::into_inner(journal) {
                 let _ = tokio::task::spawn_blocking(move || journal.close()).await;
             }

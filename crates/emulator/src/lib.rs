@@ -44,6 +44,7 @@ mod calls;
 mod clock;
 mod clocks;
 mod emulator;
+mod entities;
 mod faults;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -56,12 +57,17 @@ mod store;
 mod time;
 mod tls;
 
-pub use admin::{Admin, AdminError, BlobView, EntityView, MessageView, StateView};
+pub use admin::{
+    Admin, AdminError, BlobView, DeclarationError, EntityKind, EntityView, LockView, MessageView, RuleView, StateView,
+};
 pub use auth::service_bus::{AccessRule, Claim};
 pub use behaviour::{Behaviour, GetHead};
 pub use broker::{MessageState, QueueOptions, SessionLess, Stranded};
 pub use clock::Clock;
 pub use emulator::{Emulator, Options, StartError, Tier};
+pub use entities::{
+    ConfigError, Entities, FlagError, QueueProperties, RuleProperties, SubscriptionProperties, TopicProperties,
+};
 pub use faults::{Fault, FaultError, Service};
 pub use http::server::{Limits, connection_settings};
 pub use ids::{CountingIds, IdSource, RandomIds};

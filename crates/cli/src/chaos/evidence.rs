@@ -92,7 +92,7 @@ impl PoisonCopy {
 }
 
 async fn queue(emulator: &Emulator, platform: &Native, name: &str) -> anyhow::Result<Queue> {
-    let queue = emulator.admin(platform, Method::GET, &format!("/queues/{name}"), &Json::Null).await?;
+    let queue = emulator.admin(platform, Method::GET, &format!("/queues/{name}?top=1000000"), &Json::Null).await?;
     serde_json::from_value(queue).with_context(|| format!("the emulator's view of {name}"))
 }
 

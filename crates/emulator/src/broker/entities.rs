@@ -179,11 +179,24 @@ impl Broker {
     /// The messages at this path; none when it does not exist.
     #[must_use]
     pub fn messages(&self, path: &EntityPath) -> Vec<Standing> {
+        self.page(path, 0, usize::MAX)
+    }
+
+    /// The messages at this path after the first `skip`, at most `top`.
+    #[must_use]
+    pub fn page(&self, path: &EntityPath, skip: usize, top: usize) -> Vec<Standing> {
         match self.entities.get(&path.key) {
-            Some(Entity::Queue(queue)) => queue.messages(path.sub_queue),
-            Some(Entity::Topic(topic)) => topic.messages(),
+            Some(Entity::Queue(queue)) => queue.messages(path.sub_queue, skip, top),
+            Some(Entity::Topic(topic)) => topic.messages().into_iter().skip(skip).take(top).collect(),
             None => Vec::new(),
         }
+    }
+
+    /// The locked messages at this path, at most `top`.
+    #[must_use]
+    pub fn held(&self, path: &EntityPath, top: usize) -> Vec<Standing> {
+        let queue = self.entities.get(&path.key).and_then(Entity::queue);
+        queue.map_or_else(Vec::new, |queue| queue.held(path.sub_queue, top))
     }
 
     /// How full the entity at this path is. A topic holds what is not yet due; its size is that of its

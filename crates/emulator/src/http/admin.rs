@@ -6,19 +6,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::server::Handler;
 use super::wire::Nonsense;
-use super::{Answer, Payload, read_body};
+use super::{Answer, Payload, query_pairs, read_body};
 use crate::admin::{Admin, AdminError};
 use crate::auth::decode;
 use crate::broker::QueueOptions;
+use crate::entities::{ConfigError, Entities};
 use crate::faults::{Fault, FaultError, Service};
 use crate::time::UnixMillis;
 
 const LARGEST_BODY: usize = 1024 * 1024;
+
+/// Messages of one entity, or its locks, that are shown unless more are asked for.
+const PAGE: usize = 100;
 
 /// The admin port of one emulator.
 #[derive(Debug)]
@@ -58,6 +63,16 @@ impl From<serde_json::Error> for Problem {
 
 impl From<AdminError> for Problem {
     fn from(error: AdminError) -> Self {
+        let status = match error {
+            AdminError::Remove { .. } => StatusCode::NOT_FOUND,
+            AdminError::Name(_) | AdminError::Entity(_) => StatusCode::BAD_REQUEST,
+        };
+        Self(status, error.to_string())
+    }
+}
+
+impl From<ConfigError> for Problem {
+    fn from(error: ConfigError) -> Self {
         Self(StatusCode::BAD_REQUEST, error.to_string())
     }
 }
@@ -74,7 +89,8 @@ impl Handler for AdminService {
         let Ok(body) = read_body(body, LARGEST_BODY, self.patience).await else {
             return Ok(problem(&Problem(StatusCode::BAD_REQUEST, "unreadable body".to_owned())));
         };
-        let done = self.dispatch(&head.method, head.uri.path(), &body);
+        let query = query_pairs(head.uri.query());
+        let done = self.dispatch(&head.method, head.uri.path(), &query, &body);
         Ok(done.unwrap_or_else(|refused| problem(&refused)))
     }
 
@@ -93,14 +109,32 @@ impl Handler for AdminService {
 }
 
 impl AdminService {
-    fn dispatch(&self, method: &Method, path: &str, body: &Bytes) -> Result<Response<Payload>, Problem> {
+    fn dispatch(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &[(String, String)],
+        body: &Bytes,
+    ) -> Result<Response<Payload>, Problem> {
         let admin = &self.admin;
+        let number = |name: &str, default: usize| match query.iter().find(|(n, _)| n == name) {
+            None => Ok(default),
+            Some((_, value)) => value
+                .parse()
+                .map_err(|_| Problem(StatusCode::BAD_REQUEST, format!("{name} must be a number, not {value:?}"))),
+        };
         let path = path.trim_matches('/');
         let (first, rest) = path.split_once('/').unwrap_or((path, ""));
         let name = decode(rest);
         match (method, first) {
             (&Method::GET, "healthz") => ok(&json!({ "status": "ok" })),
-            (&Method::GET, "state") => ok(&admin.state()),
+            (&Method::GET, "state") => ok(&admin.state_of(number("top", PAGE)?)),
+            (&Method::GET, "locks") => ok(&admin.locks(number("top", PAGE)?)),
+            (&Method::POST, "config") => {
+                let entities = Entities::from_config(body)?;
+                admin.put_entities(&entities)?;
+                ok(&json!({}))
+            }
             (&Method::GET, "calls") => ok(&admin.calls()),
             (&Method::POST, "reset") => {
                 admin.reset();
@@ -125,6 +159,10 @@ impl AdminService {
                 admin.clear_faults();
                 ok(&json!({}))
             }
+            (&Method::PUT, "queues") if !name.is_empty() && says_properties(body) => {
+                admin.put_entities(&Entities::default().with_queue(&name, &read(body)?))?;
+                ok(&json!({}))
+            }
             (&Method::PUT, "queues") if !name.is_empty() => {
                 let options = if body.is_empty() { QueueOptions::default() } else { serde_json::from_slice(body)? };
                 admin.put_queue(QueueOptions { name, ..options })?;
@@ -134,10 +172,20 @@ impl AdminService {
                 true => ok(&json!({})),
                 false => Err(Problem(StatusCode::NOT_FOUND, format!("no such queue: {name}"))),
             },
-            (&Method::GET, "queues") if !name.is_empty() => match admin.counts(&name) {
-                Some(counts) => ok(&json!({ "counts": counts, "messages": admin.messages(&name) })),
-                None => Err(Problem(StatusCode::NOT_FOUND, format!("no such entity: {name}"))),
-            },
+            (&Method::GET, "queues" | "topics") if !name.is_empty() => {
+                match admin.entity(&name, number("skip", 0)?, number("top", PAGE)?) {
+                    Some(view) => ok(&view),
+                    None => Err(Problem(StatusCode::NOT_FOUND, format!("no such entity: {name}"))),
+                }
+            }
+            (&Method::PUT, "topics") if !name.is_empty() => {
+                self.put_below_topic(&name, body)?;
+                ok(&json!({}))
+            }
+            (&Method::DELETE, "topics") if !name.is_empty() => {
+                admin.remove_entity(&name)?;
+                ok(&json!({}))
+            }
             (&Method::PUT, "containers") if !name.is_empty() => {
                 admin.put_container(&name)?;
                 ok(&json!({}))
@@ -145,6 +193,21 @@ impl AdminService {
             (&Method::GET, "containers") if !name.is_empty() => ok(&admin.blobs(&name)),
             _ => Err(Problem(StatusCode::NOT_FOUND, format!("nothing at {method} /{path}"))),
         }
+    }
+
+    /// A topic, a subscription or a rule, whichever the path names.
+    fn put_below_topic(&self, path: &str, body: &Bytes) -> Result<(), Problem> {
+        let none = Entities::default();
+        let entities = match path.rsplit_once("/subscriptions/") {
+            None => none.with_topic(path, &read(body)?),
+            Some((topic, rest)) => match rest.split_once("/rules/") {
+                Some((subscription, rule)) => {
+                    return Ok(self.admin.put_rule(topic, subscription, rule, &read_required(body)?)?);
+                }
+                None => none.with_subscription(topic, rest, &read(body)?),
+            },
+        };
+        Ok(self.admin.put_entities(&entities)?)
     }
 
     fn move_clock(&self, body: &Bytes) -> Result<Response<Payload>, Problem> {
@@ -161,6 +224,22 @@ impl AdminService {
         }
         ok(&json!({}))
     }
+}
+
+/// Properties by the names of `Config.json`; none of them in an empty body.
+fn read<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Problem> {
+    if body.is_empty() { Ok(T::default()) } else { read_required(body) }
+}
+
+fn read_required<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| Problem(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+/// Whether a queue is described by the names of `Config.json`: they begin with capitals, ours do not.
+fn says_properties(body: &[u8]) -> bool {
+    let first = body.iter().position(|byte| *byte == b'"').and_then(|at| body.get(at + 1));
+    first.is_some_and(u8::is_ascii_uppercase)
 }
 
 fn ok(value: &impl Serialize) -> Result<Response<Payload>, Problem> {

@@ -52,7 +52,7 @@ impl Program {
     }
 
     pub(crate) async fn state(&self) -> Value {
-        self.ask("state").await
+        self.ask("state?top=1000000").await
     }
 
     /// Looks until there were so many calls, at most 30 seconds.

@@ -78,9 +78,13 @@ impl Queue {
         self.intake.restore(message_id, until);
     }
 
-    /// Every message of a sub-queue, the visible and locked ones first, in order.
-    pub(in crate::broker) fn messages(&self, sub_queue: SubQueue) -> Vec<Standing> {
-        let present = self.shelf(sub_queue).iter().map(|(number, entry)| Standing {
+    /// The messages of a sub-queue, the visible and locked ones first, in order; those after the first
+    /// `skip`, at most `top`.
+    pub(in crate::broker) fn messages(&self, sub_queue: SubQueue, skip: usize, top: usize) -> Vec<Standing> {
+        let shelf = self.shelf(sub_queue);
+        let before = skip.min(shelf.len());
+        // Skipped before they are copied: a page costs what it shows, whatever the queue holds.
+        let present = shelf.iter().skip(before).map(|(number, entry)| Standing {
             sequence_number: Some(number),
             state: if entry.lock.is_some() { MessageState::Locked } else { MessageState::Active },
             entry: entry.clone(),
@@ -91,9 +95,20 @@ impl Queue {
             entry,
         });
         match sub_queue {
-            SubQueue::Main => present.chain(scheduled).collect(),
-            SubQueue::DeadLetter | SubQueue::TransferDeadLetter => present.collect(),
+            SubQueue::Main => present.chain(scheduled.skip(skip - before)).take(top).collect(),
+            SubQueue::DeadLetter | SubQueue::TransferDeadLetter => present.take(top).collect(),
         }
+    }
+
+    /// The locks of a sub-queue: number, message and lock, in order.
+    pub(in crate::broker) fn held(&self, sub_queue: SubQueue, top: usize) -> Vec<Standing> {
+        let held = self.shelf(sub_queue).iter().filter(|(_, entry)| entry.lock.is_some());
+        let standing = |(number, entry): (u64, &Entry)| Standing {
+            sequence_number: Some(number),
+            state: MessageState::Locked,
+            entry: entry.clone(),
+        };
+        held.take(top).map(standing).collect()
     }
 
     /// How full a sub-queue is.

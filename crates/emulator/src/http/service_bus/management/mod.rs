@@ -6,6 +6,7 @@
 
 mod atom;
 mod authorization;
+mod declare;
 mod describe;
 mod elements;
 #[cfg(any(test, fuzzing))]

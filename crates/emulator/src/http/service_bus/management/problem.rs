@@ -94,6 +94,11 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, detail)
     }
 
+    /// What is wrong, for those who did not ask over HTTP.
+    pub(super) fn words(&self) -> &str {
+        if self.detail.is_empty() { "no such entity" } else { self.detail.trim_end_matches([' ', '.']) }
+    }
+
     /// As an answer; `tracker` says where.
     pub(super) fn response(&self, tracker: &str, now: UnixMillis) -> Response<Payload> {
         if self.detail.is_empty() {
