@@ -4,7 +4,7 @@
 //! * One **inserts if absent**, with values that depend on message and step alone.
 //!
 //! Each step has its effect in both, by one request. A third party that does neither has what is promised to nobody: its
-//! effect happens as often as the step runs ([`Event::Repeated`](crate::Event::Repeated)).
+//! effect happens as often as the step runs ([`Event::Repeated`]).
 
 use crate::rules::{Broken, Event, Rule};
 use crate::storage::Claim;

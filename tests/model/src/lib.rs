@@ -43,7 +43,10 @@
 //!   may still be used, whether it has expired, and whether a released record is due; one step is longer than a claim may be used, two
 //!   are longer than it holds, so each combination that can be is there: usable and held, over and held, over and expired. That the clocks
 //!   differ by less than the margin within a ttl is assumed; it is what the margin is for. With [`Switch::StoppedClock`] a worker sleeps
-//!   and does not notice, and with [`Switch::ClientClock`] a clock takes part that should not.
+//!   and does not notice. With [`Switch::ClientClock`] a clock takes part that should not.
+//! * **No time passes before there is a record and after it is final.** A first claim that is long under way leaves its holder with its
+//!   time over and its claim held, which is where one tick after it leads. Whoever still holds a claim of a final record is refused,
+//!   however late it is.
 //! * **The run** (`run/machine.rs`) only chooses which delivery goes on when, and two of its choices matter: that no call begins when the
 //!   claim's time is over, which is kept here, and that two deliveries of one id in one batch wait for each other, which is not: here
 //!   they race. `crates/core/src/run/tests/chaos.rs` drives the whole run.

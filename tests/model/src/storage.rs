@@ -76,8 +76,7 @@ impl Storage {
         self.truth.done.is_some()
     }
 
-    /// Whether time matters: to a claim, or to a release that is not due. Without a record nobody holds anything; when it is
-    /// final, whoever still holds an older claim is refused, however late it is.
+    /// Whether time matters: to a claim, or to a release that is not due. The crate's page says why at no other time.
     pub(crate) fn has_an_age(&self) -> bool {
         self.record().is_some_and(|record| matches!(record.state, State::Processing | State::Released))
     }
