@@ -4,8 +4,8 @@
 //! go when no delivery of its message can come any more: it is `d`, or `x` with its poison copy made, and older than the sum
 //! of everything that may bring one back ([`Retention`]). Nothing else ever goes, however old: `r` and `p` have work before them.
 //!
-//! A **checkpoint** in a blob of its own (`{record}.cp/…`) goes with its record, after it; or alone, when there is no record and it
-//! is as old. A **lock key** (`keys/…`) may go when it is free and as old; but then its epoch begins again at 1, which a store that
+//! A **checkpoint** in a blob of its own ([`blobs_of`](super::checkpoint::blobs_of)) goes with its record, after it; or alone, when it is
+//! as old and no record names it: there is none, or it names a later one. A **lock key** (`keys/…`) may go when it is free and as old; but then its epoch begins again at 1, which a store that
 //! remembers the epochs of keys would take for a sleeper, so it goes only on demand. Whatever else is in the container stays.
 //!
 //! [`Sweep`] judges a listing, blob by blob in the order of the names, in which checkpoints follow their record.
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::{Record, State};
+use super::{Checkpoint, Record, State};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -172,6 +172,8 @@ pub enum Goes {
     Record,
     /// A checkpoint, after its record, and only if that went.
     WithRecord,
+    /// A checkpoint that its record does not name any more.
+    Superseded,
     /// A checkpoint whose record was not listed: make sure first that there is none.
     Orphan,
     /// The lock of a key.
@@ -182,8 +184,16 @@ pub enum Goes {
 #[derive(Debug)]
 pub struct Sweep {
     policy: Policy,
-    /// The last record that was judged, and what became of it.
-    last: Option<(String, Verdict)>,
+    last: Option<Last>,
+}
+
+/// The last record that was judged.
+#[derive(Debug)]
+struct Last {
+    name: String,
+    verdict: Verdict,
+    /// The blob that holds its checkpoint, where one does.
+    checkpoint: Option<String>,
 }
 
 impl Sweep {
@@ -198,20 +208,28 @@ impl Sweep {
         let old = age >= self.policy.older_than;
         match Named::of(name) {
             Named::Record { .. } => {
-                let verdict = match Record::from_metadata(metadata) {
+                let record = Record::from_metadata(metadata);
+                let verdict = match &record {
                     Err(_) => Verdict::Stays(Stays::Unknown),
                     Ok(record) if !record.is_over() => Verdict::Stays(Stays::Live),
                     Ok(_) if !old => Verdict::Stays(Stays::Young),
                     Ok(_) => Verdict::Goes(Goes::Record),
                 };
-                self.last = Some((name.to_owned(), verdict));
+                let checkpoint = match record.ok().and_then(|record| record.checkpoint) {
+                    Some(Checkpoint::Blob(blob)) => Some(blob.name(name)),
+                    Some(Checkpoint::Inline(_)) | None => None,
+                };
+                self.last = Some(Last { name: name.to_owned(), verdict, checkpoint });
                 verdict
             }
-            Named::Checkpoint { record, .. } => match &self.last {
-                Some((last, Verdict::Goes(_))) if last == record => Verdict::Goes(Goes::WithRecord),
-                Some((last, Verdict::Stays(_))) if last == record => Verdict::Stays(Stays::Live),
-                _ if old => Verdict::Goes(Goes::Orphan),
-                _ => Verdict::Stays(Stays::Young),
+            Named::Checkpoint { record, .. } => match self.last.as_ref().filter(|last| last.name == record) {
+                Some(Last { verdict: Verdict::Goes(_), .. }) => Verdict::Goes(Goes::WithRecord),
+                Some(Last { verdict: Verdict::Stays(Stays::Unknown), .. }) => Verdict::Stays(Stays::Unknown),
+                Some(Last { checkpoint, .. }) if checkpoint.as_deref() == Some(name) => Verdict::Stays(Stays::Live),
+                // One that was stored moments ago may be named next.
+                _ if !old => Verdict::Stays(Stays::Young),
+                Some(_) => Verdict::Goes(Goes::Superseded),
+                None => Verdict::Goes(Goes::Orphan),
             },
             Named::Key { .. } if !self.policy.keys => Verdict::Stays(Stays::Key),
             Named::Key { .. } => match metadata.get("st").map(String::as_str) {
@@ -239,7 +257,7 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Author, Release};
+    use super::super::{Author, CheckpointBlob, Release};
     use super::*;
     use crate::id::{Mark, record_name};
 
@@ -297,15 +315,20 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_goes_after_its_record_or_alone_when_it_has_none() {
+    fn a_checkpoint_goes_after_its_record_or_alone_when_none_names_it() {
         let (name, none) = (record_name("q", "id"), BTreeMap::new());
         let checkpoint = format!("{name}.cp/1-m");
         let day = Duration::from_secs(86_400);
         let mut sweep = Sweep::new(Policy { older_than: day, keys: false });
         assert_eq!(sweep.judge(&checkpoint, day / 2, &none), Verdict::Stays(Stays::Young));
         assert_eq!(sweep.judge(&checkpoint, day, &none), Verdict::Goes(Goes::Orphan));
-        sweep.judge(&name, day, &metadata(&claimed()));
-        assert_eq!(sweep.judge(&checkpoint, day, &none), Verdict::Stays(Stays::Live));
+        let blob = Checkpoint::Blob(Box::new(CheckpointBlob { suffix: "2-m".into(), digest: "d".into() }));
+        sweep.judge(&name, day, &metadata(&claimed().checkpoint(blob, Duration::ZERO, author())));
+        assert_eq!(sweep.judge(&format!("{name}.cp/2-m"), day * 9, &none), Verdict::Stays(Stays::Live));
+        assert_eq!(sweep.judge(&checkpoint, day, &none), Verdict::Goes(Goes::Superseded));
+        assert_eq!(sweep.judge(&checkpoint, day / 2, &none), Verdict::Stays(Stays::Young), "or about to be named");
+        sweep.judge(&name, day, &BTreeMap::from([("v".to_owned(), "2".to_owned())]));
+        assert_eq!(sweep.judge(&checkpoint, day * 9, &none), Verdict::Stays(Stays::Unknown), "of a later version");
         sweep.judge(&name, day, &metadata(&claimed().finish(None, Duration::ZERO, author())));
         assert_eq!(sweep.judge(&checkpoint, day, &none), Verdict::Goes(Goes::WithRecord));
         let others = format!("{}.cp/1-m", record_name("q", "another"));
