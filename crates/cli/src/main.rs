@@ -2,6 +2,7 @@
 //!
 //! `up` runs everything in the foreground, `pump` keeps runs of an app going that runs elsewhere, `doctor` looks at the
 //! services and makes what is missing, `send` puts messages in, `status` says what became of them, `bench` measures.
+//! `records` is for operators: it looks at what there is, and deletes.
 //!
 //! Standard output is for results, standard error for logs and progress. Every command returns an error with its
 //! causes, which ends the program with status 1; wrong arguments end it with status 2.
@@ -13,7 +14,9 @@ mod doctor;
 mod document;
 mod emulator;
 mod logging;
+mod operator;
 mod pump;
+mod records;
 mod rng;
 mod secrets;
 mod send;
@@ -45,6 +48,8 @@ enum Command {
     Send(Box<send::Args>),
     /// Say what became of a message, or how an app is.
     Status(Box<status::Args>),
+    /// Look at the records of messages, and delete those that are over and old.
+    Records(Box<records::Args>),
     /// Show that it holds: kill workers at every kind of call, lose replies, kill the emulator, and count what is in the store.
     Chaos(Box<chaos::Args>),
     /// Run the emulator alone.
@@ -73,6 +78,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Pump(args) => pump::run(*args).await,
         Command::Send(args) => send::run(*args).await,
         Command::Status(args) => status::run(*args).await,
+        Command::Records(args) => records::run(*args).await,
         Command::Chaos(args) => chaos::run(*args).await,
         Command::Emulator(args) => emulator::run(*args).await,
         Command::Bench(args) => bench::run(*args).await,
