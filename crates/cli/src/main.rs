@@ -2,13 +2,14 @@
 //!
 //! `up` runs everything in the foreground, `pump` keeps runs of an app going that runs elsewhere, `doctor` looks at the
 //! services and makes what is missing, `send` puts messages in, `status` says what became of them, `bench` measures.
-//! `records` is for operators: it looks at what there is, and deletes.
+//! `records` and `dead-letters` are for operators: they look at what there is, redrive, and delete.
 //!
 //! Standard output is for results, standard error for logs and progress. Every command returns an error with its
 //! causes, which ends the program with status 1; wrong arguments end it with status 2.
 
 mod bench;
 mod chaos;
+mod dead_letters;
 mod demo;
 mod doctor;
 mod document;
@@ -50,6 +51,8 @@ enum Command {
     Status(Box<status::Args>),
     /// Look at the records of messages, and delete those that are over and old.
     Records(Box<records::Args>),
+    /// Look at poison queues and dead-letter queues, send messages back once, take letters away.
+    DeadLetters(Box<dead_letters::Args>),
     /// Show that it holds: kill workers at every kind of call, lose replies, kill the emulator, and count what is in the store.
     Chaos(Box<chaos::Args>),
     /// Run the emulator alone.
@@ -79,6 +82,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Send(args) => send::run(*args).await,
         Command::Status(args) => status::run(*args).await,
         Command::Records(args) => records::run(*args).await,
+        Command::DeadLetters(args) => dead_letters::run(*args).await,
         Command::Chaos(args) => chaos::run(*args).await,
         Command::Emulator(args) => emulator::run(*args).await,
         Command::Bench(args) => bench::run(*args).await,
