@@ -10,7 +10,6 @@ use tokio::task::JoinSet;
 
 use crate::account::Account;
 use crate::admin::{Admin, DeclarationError, Inner, declare_all};
-use crate::auth::KnownTokens;
 use crate::auth::service_bus::{AccessRule, Rules};
 use crate::auth::storage::{ACCOUNT, ACCOUNT_KEY, AccountKey};
 use crate::behaviour::Behaviour;
@@ -189,12 +188,7 @@ impl Emulator {
         let root = options.access_rules.first().cloned();
         let service_bus = ServiceBus {
             namespace: Arc::clone(&namespace),
-            rules: Rules {
-                namespace: options.access_rules,
-                entities,
-                accept_bearer: options.accept_bearer,
-                known: KnownTokens::default(),
-            },
+            rules: Rules { namespace: options.access_rules, entities, accept_bearer: options.accept_bearer },
             faults: Arc::clone(&faults),
             calls: Arc::clone(&calls),
             tier: options.tier,

@@ -7,14 +7,11 @@
 pub(crate) mod fuzzing;
 pub(crate) mod service_bus;
 pub(crate) mod storage;
-mod token;
 
 use std::borrow::Cow;
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-
-pub(crate) use token::KnownTokens;
 
 /// Whether `signature` (base64) is the HMAC-SHA256 of `text` under `key`.
 fn is_signed(key: &[u8], text: &str, signature: &str) -> bool {

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use super::token::KnownTokens;
+use super::{decode, is_signed};
 use crate::time::UnixMillis;
 
 /// What a rule allows.
@@ -69,14 +69,12 @@ impl std::fmt::Debug for AccessRule {
 }
 
 /// The rules of a namespace: its own, and those of entities by key.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
     pub(crate) namespace: Vec<AccessRule>,
     pub(crate) entities: BTreeMap<String, Vec<AccessRule>>,
     /// Whether any bearer token, unless it is empty, has all claims.
     pub(crate) accept_bearer: bool,
-    /// What need not be read again.
-    pub(crate) known: KnownTokens,
 }
 
 /// Why a request is not let in. The words are those of the live service where they are known.
@@ -123,19 +121,19 @@ impl Rules {
         if let Some(token) = bearer(header) {
             return if self.accept_bearer && !token.is_empty() { Ok(()) } else { Err(unsigned) };
         }
-        let token = self.known.read(header).ok_or(Refusal::Malformed)?;
-        let own = if token.scope.is_empty() { Vec::new() } else { own(&token.scope, &token.rule) };
+        let token = Token::parse(header).ok_or(Refusal::Malformed)?;
+        let scope = scope_path(token.resource);
+        let own = if scope.is_empty() { Vec::new() } else { own(&scope, &token.rule) };
         // All of them are tried, and both keys of each: the time taken does not tell which one fits.
-        let rules = own.iter().chain(self.named(&token.scope, &token.rule));
-        let mut fitting: Vec<&AccessRule> = rules.filter(|rule| token.is_signed_by(rule.keys())).collect();
+        let rules = own.iter().chain(self.named(&scope, &token.rule));
+        let mut fitting: Vec<&AccessRule> = rules.filter(|rule| token.is_signed_by(rule)).collect();
         if fitting.is_empty() {
             return Err(unsigned);
         }
-        self.known.keep(&token);
         if token.expires_at_seconds <= now.seconds() {
             return Err(Refusal::Expired);
         }
-        if !is_within(&path.trim_matches('/').to_lowercase(), &token.scope) {
+        if !is_within(&path.trim_matches('/').to_lowercase(), &scope) {
             return Err(Refusal::Scope);
         }
         fitting.retain(|rule| rule.allows(claim));
@@ -153,6 +151,59 @@ impl Rules {
 fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
     scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim())
+}
+
+struct Token<'a> {
+    /// As it stands in the token: what was signed.
+    resource: &'a str,
+    expiry: &'a str,
+    expires_at_seconds: i64,
+    signature: String,
+    rule: String,
+}
+
+impl<'a> Token<'a> {
+    /// Reads the fields in any order; unknown ones are ignored.
+    fn parse(header: &'a str) -> Option<Self> {
+        let (scheme, fields) = header.trim().split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("SharedAccessSignature") {
+            return None;
+        }
+        let (mut resource, mut signature, mut expiry, mut rule) = (None, None, None, None);
+        for field in fields.trim().split('&') {
+            let (name, value) = field.split_once('=')?;
+            match name {
+                "sr" => resource = Some(value),
+                "sig" => signature = Some(decode(value)),
+                "se" => expiry = Some(value),
+                "skn" => rule = Some(decode(value)),
+                _ => {}
+            }
+        }
+        let expiry = expiry?;
+        Some(Self {
+            resource: resource?,
+            expiry,
+            expires_at_seconds: expiry.parse().ok()?,
+            signature: signature?,
+            rule: rule?,
+        })
+    }
+
+    fn is_signed_by(&self, rule: &AccessRule) -> bool {
+        let text = format!("{}\n{}", self.resource, self.expiry);
+        rule.keys().fold(false, |fits, key| is_signed(key.as_bytes(), &text, &self.signature) | fits)
+    }
+}
+
+/// The path that a resource URI names: scheme, host, port, query and outer slashes gone, lower case. Escapes
+/// that were escaped again (`%2524DeadLetterQueue`) are undone too: no name holds a `%`.
+fn scope_path(resource: &str) -> String {
+    let uri = decode(resource);
+    let rest = uri.split_once("://").map_or(uri.as_str(), |(_, rest)| rest);
+    let path = rest.split_once('/').map_or("", |(_, path)| path);
+    let path = path.split(['?', '#']).next().unwrap_or("");
+    decode(path).trim_matches('/').to_lowercase()
 }
 
 /// Whether `path` is `scope` or below it, segment by segment.
@@ -290,7 +341,7 @@ mod tests {
             (AccessRule::new("R", "root key", &[Claim::Manage]), |key| AccessRule::new("R", key, &[Claim::Listen]));
         let entities =
             BTreeMap::from([("t".to_owned(), vec![own("key of t")]), ("other".to_owned(), vec![own("key of other")])]);
-        let rules = Rules { namespace: vec![root], entities, ..Rules::default() };
+        let rules = Rules { namespace: vec![root], entities, accept_bearer: false };
         let check = |resource: &str, key: &str, claim| {
             rules.check(Some(&signed(resource, "R", key)), "/t/subscriptions/s/messages/head", claim, BEFORE, nothing)
         };
@@ -321,6 +372,18 @@ mod tests {
             assert_eq!(check(&rules, empty, Claim::Send), Err(Refusal::Signature), "{empty:?}");
         }
         assert_eq!(check(&rules, "SharedAccessSignature x", Claim::Send), Err(Refusal::Malformed));
+    }
+
+    #[test]
+    fn odd_scopes_are_read_as_the_service_reads_them() {
+        for (resource, path) in [
+            ("http%3A%2F%2F127.0.0.1%3A8080%3A80%2FQ%2F", "q"),
+            ("sb://ns.servicebus.windows.net/ut/Queue", "ut/queue"),
+            ("ns.servicebus.windows.net/q?timeout=3", "q"),
+            ("https://ns.servicebus.windows.net:443", ""),
+        ] {
+            assert_eq!(scope_path(resource), path, "{resource}");
+        }
     }
 
     #[test]
