@@ -56,7 +56,7 @@ impl ServiceBusConnection {
         }
         Ok(Self {
             origin: format!("{scheme}://{authority}"),
-            entity_path: pairs.get(ENTITY_PATH)?.map(|path| path.trim_matches('/').to_owned()),
+            entity_path: pairs.get(ENTITY_PATH)?.and_then(plain_path),
             credential: credential(&pairs)?,
         })
     }
@@ -109,6 +109,12 @@ impl ServiceBusConnection {
     pub(crate) const fn credential(&self) -> &ServiceBusCredential {
         &self.credential
     }
+}
+
+/// A path without slashes and white space around it; none when there is nothing else.
+fn plain_path(path: &str) -> Option<String> {
+    let plain = path.trim_matches(|c: char| c == '/' || c.is_whitespace());
+    (!plain.is_empty()).then(|| plain.to_owned())
 }
 
 fn credential(pairs: &Pairs<'_>) -> Result<ServiceBusCredential, ConnectionStringError> {
