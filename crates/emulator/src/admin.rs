@@ -358,6 +358,12 @@ impl Admin {
         self.inner.namespace.look(|broker| broker.counts(&path))
     }
 
+    /// How many receivers wait at an entity for a message.
+    #[must_use]
+    pub fn waiting(&self, entity: &str) -> usize {
+        self.inner.namespace.waiting(&EntityPath::parse(entity))
+    }
+
     /// The blobs of a container by name. Empty when there is no such container.
     #[must_use]
     pub fn blobs(&self, container: &str) -> Vec<BlobView> {

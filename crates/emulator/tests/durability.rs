@@ -68,6 +68,50 @@ async fn messages_locks_blobs_and_clocks_survive_a_kill() {
     assert_eq!(bus.peek_lock("q", 0).await.unwrap().broker["SequenceNumber"], 4);
 }
 
+#[tokio::test]
+async fn a_kill_amid_forwarding_neither_loses_nor_doubles() {
+    let scratch = Scratch::new("forward");
+    let program = Program::start(&scratch.database(), &ARGUMENTS);
+    let bus = Bus::new(&program.service_bus);
+    let description = "<entry><content><QueueDescription><ForwardTo>q</ForwardTo></QueueDescription></content></entry>";
+    let url = format!("{}/source?api-version=2021-05", bus.url);
+    let made = bus.http.put(url).header("authorization", &bus.token).body(description).send().await.unwrap();
+    assert_eq!(made.status(), 201);
+    let send = |sender: usize| {
+        let bus = bus.clone();
+        tokio::spawn(async move {
+            let mut accepted = Vec::new();
+            for n in 0.. {
+                let body = format!("{sender}-{n}");
+                let request = bus.http.post(format!("{}/source/messages", bus.url)).header("authorization", &bus.token);
+                match request.body(body.clone()).send().await {
+                    Ok(response) if response.status() == 201 => accepted.push(body),
+                    _ => break,
+                }
+            }
+            accepted
+        })
+    };
+    let senders: Vec<_> = (0..4).map(send).collect();
+    program.wait_for_calls("service-bus.send", 200).await;
+    program.kill();
+    let mut accepted = Vec::new();
+    for sender in senders {
+        accepted.extend(sender.await.unwrap());
+    }
+    let program = Program::start(&scratch.database(), &ARGUMENTS);
+    let state = program.state().await;
+    let bodies = |queue: &str| -> Vec<String> {
+        let messages = state["entities"][queue]["messages"].as_array().unwrap();
+        messages.iter().map(|m| m["body"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(bodies("source").is_empty() && accepted.len() > 100);
+    let there = bodies("q");
+    let once: std::collections::BTreeSet<&String> = there.iter().collect();
+    assert_eq!(once.len(), there.len(), "a message is there twice");
+    assert!(accepted.iter().all(|body| once.contains(body)), "an accepted message is lost");
+}
+
 #[test]
 fn a_signal_ends_the_program_cleanly() {
     let scratch = Scratch::new("signal");

@@ -64,14 +64,19 @@ async fn answers_carry_the_recorded_headers_and_no_other() {
 
     let sent = wire(&bus, "POST", "q/messages", "Content-Type: text/plain\r\nnumber: 42\r\n", "hello").await;
     assert_eq!(shape(&sent), ("HTTP/1.1 201 Created".into(), empty.clone()));
-    assert!(sent.contains("content-type: application/xml; charset=utf-8\r\n"), "{sent}");
+    assert!(sent.contains("Content-Type: application/xml; charset=utf-8\r\n"), "{sent}");
     assert!(sent.ends_with("\r\n\r\n0\r\n\r\n"), "{sent}");
 
     let locked = wire(&bus, "POST", "q/Messages/Head?timeout=0", "", "").await;
     let names = ["brokerproperties", "content-type", "location", "number", "transfer-encoding"];
     assert_eq!(shape(&locked), ("HTTP/1.1 201 Created".into(), expected(&names)));
     assert!(locked.contains("number: 42\r\n") && locked.ends_with("5\r\nhello\r\n0\r\n\r\n"), "{locked}");
-    let location = locked.lines().find_map(|line| line.strip_prefix("location: ")).unwrap();
+    let location = locked.lines().find_map(|line| line.strip_prefix("Location: ")).unwrap();
+    for name in
+        ["BrokerProperties: {", "Transfer-Encoding: chunked", "Strict-Transport-Security: ", "Server: ", "Date: "]
+    {
+        assert!(locked.contains(&format!("\r\n{name}")), "{name} in {locked}");
+    }
     let path = location.strip_prefix(&format!("{}/", bus.url)).unwrap();
     assert!(path.starts_with("q/messages/1/"), "{path}");
 
@@ -85,7 +90,7 @@ async fn answers_carry_the_recorded_headers_and_no_other() {
     let nothing = wire(&bus, "POST", "q/messages/head?timeout=0", "", "").await;
     let names = expected(&["content-length", "content-type"]);
     assert_eq!(shape(&nothing), ("HTTP/1.1 204 No Content".into(), names));
-    assert!(nothing.contains("content-length: 0\r\n"), "{nothing}");
+    assert!(nothing.contains("Content-Length: 0\r\n"), "{nothing}");
     emulator.shutdown().await;
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod blob;
+pub(crate) mod casing;
 mod payload;
 pub(crate) mod server;
 pub(crate) mod service_bus;

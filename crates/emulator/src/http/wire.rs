@@ -75,7 +75,7 @@ impl<S, H: Handler> Wire<S, H> {
 fn own_status(head: &[u8]) -> Option<StatusCode> {
     let rest = head.strip_prefix(b"HTTP/1.1 4").or_else(|| head.strip_prefix(b"HTTP/1.0 4"))?;
     let has = |text: &[u8]| rest.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text));
-    if has(b"\r\nserver: ") || !has(b"\r\ncontent-length: 0\r\n") {
+    if has(b"\r\nserver: ") || has(b"\r\nServer: ") || !has(b"\r\ncontent-length: 0\r\n") {
         return None;
     }
     let code = head.get(9..12)?;

@@ -74,6 +74,11 @@ impl Lines {
         first
     }
 
+    /// How long a line is.
+    pub(super) fn len(&self, path: &EntityPath) -> usize {
+        self.lines.get(path).map_or(0, VecDeque::len)
+    }
+
     /// Every place where somebody waits.
     pub(super) fn places(&self) -> Vec<EntityPath> {
         self.lines.keys().cloned().collect()

@@ -73,6 +73,11 @@ impl Namespace {
         look(&self.lock().broker)
     }
 
+    /// How many receivers wait there.
+    pub(crate) fn waiting(&self, path: &EntityPath) -> usize {
+        self.lock().lines.len(path)
+    }
+
     /// Runs an operation; its rows are in the journal when this returns, and on disk when the ticket says so.
     pub(crate) fn apply<T>(self: &Arc<Self>, operation: impl FnOnce(&mut Broker, UnixMillis) -> T) -> (T, Ticket) {
         let mut state = self.lock();

@@ -9,8 +9,9 @@ use serde_json::json;
 use crate::exchange::{Answer, Exchange, sources};
 use crate::replay::given;
 
-/// How many agree, and how many there are. Raise the first with the emulator; never lower it.
-const EXPECTED: (usize, usize) = (297, 304);
+/// How many agree, and how many there are. The two that do not are receives from a subscription whose filter
+/// looks at properties of a message that was sent with them: they were not recorded, so nothing matches.
+const EXPECTED: (usize, usize) = (302, 304);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn statuses_and_shapes_of_2014_are_given_again() {

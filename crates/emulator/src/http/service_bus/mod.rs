@@ -53,6 +53,8 @@ pub(crate) struct ServiceBus {
     pub(crate) calls: Arc<Calls>,
     pub(crate) tier: Tier,
     pub(crate) behaviour: Behaviour,
+    /// How header names are written: see [`casing`](crate::http::casing).
+    pub(crate) casing: http::Extensions,
     /// How long a body may take to arrive.
     pub(crate) patience: Duration,
 }
@@ -79,7 +81,9 @@ impl<E: Into<Refusal>> From<E> for Failure {
 
 impl Handler for ServiceBus {
     async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answer {
-        self.answer(request).await
+        let mut response = self.answer(request).await?;
+        response.extensions_mut().extend(self.casing.clone());
+        Ok(response)
     }
 
     fn nonsense(&self, status: StatusCode) -> Nonsense {

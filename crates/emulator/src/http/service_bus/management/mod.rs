@@ -9,11 +9,13 @@ mod authorization;
 mod declare;
 mod describe;
 mod elements;
+mod entities;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod path;
 mod problem;
 mod rules;
+mod subscriptions;
 mod xml;
 
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
@@ -24,7 +26,6 @@ use crate::http::{Payload, query_pairs, scheme};
 use crate::store::StoreError;
 use crate::time::UnixMillis;
 use atom::{Entry, Feed};
-use describe::Sent;
 use elements::{Census, Kind, Shown, View};
 use path::Target;
 use problem::Problem;
@@ -34,6 +35,9 @@ const FEED: &str = "application/atom+xml;type=feed;charset=utf-8";
 
 /// The longest page of a list, and the page that is given when nobody asks for one.
 const PAGE: usize = 100;
+
+/// Where the tokens for forwarding targets are.
+const SUPPLEMENTS: [&str; 2] = ["servicebussupplementaryauthorization", "servicebusdlqsupplementaryauthorization"];
 
 /// A management request, read.
 struct Call<'a> {
@@ -47,6 +51,8 @@ struct Call<'a> {
     query: String,
     version: String,
     if_match: bool,
+    /// Tokens for the targets of messages and of dead letters.
+    supplements: [Option<&'a str>; 2],
     body: &'a [u8],
 }
 
@@ -100,6 +106,7 @@ impl ServiceBus {
             query: query.map(|query| format!("?{query}")).unwrap_or_default(),
             version: version.map(|(_, version)| version).unwrap_or_default(),
             if_match: head.headers.contains_key(header::IF_MATCH),
+            supplements: SUPPLEMENTS.map(|name| head.headers.get(name).and_then(|value| value.to_str().ok())),
             body,
         };
         let target = Target::read(call.path);
@@ -150,6 +157,14 @@ impl ServiceBus {
         broker: &mut Broker,
         now: UnixMillis,
     ) -> Result<Done, Refused> {
+        if target.topic().is_some_and(|topic| broker.topic(topic).is_none()) {
+            // Below a topic that is absent, nothing is known; what is to be made there is refused further down.
+            match call.method.as_str() {
+                "GET" => return Ok(Done::feed(atom::nothing(now), None)),
+                "DELETE" => return Err(Problem::no_service().into()),
+                _ => {}
+            }
+        }
         match (call.method.as_str(), target) {
             ("GET", Target::Namespace) => Ok(Done::entry(StatusCode::OK, atom::namespace(call, self.tier, now), None)),
             ("GET", Target::Queues) => {
@@ -190,178 +205,12 @@ impl ServiceBus {
                 let changed = broker.topic(topic).and_then(|topic| topic.description.updated_at);
                 Ok(Done::feed(Feed { title: "Rules", prefix: "rules/" }.write(call, &rules, now), changed))
             }
-            (_, Target::Rule(topic, subscription, name)) => rule(call, [topic, subscription, name], broker, now),
+            (_, Target::Rule(topic, subscription, name)) => {
+                subscriptions::rule(call, [topic, subscription, name], broker, now)
+            }
             (_, Target::Unknown) if call.method == Method::GET => Ok(Done::feed(atom::nothing(now), None)),
             _ => Err(Problem::method().into()),
         }
-    }
-
-    fn put_entity(&self, call: &Call<'_>, name: &str, broker: &mut Broker, now: UnixMillis) -> Result<Done, Refused> {
-        if !crate::broker::is_valid_name(name) {
-            return Err(Problem::bad_uri().into());
-        }
-        let root = call.description()?;
-        let kind = match root.name.as_str() {
-            "QueueDescription" => Kind::Queue,
-            "TopicDescription" => Kind::Topic,
-            other => return Err(Problem::no_parent(other).into()),
-        };
-        let before = look(broker, name);
-        let etag = before.as_ref().map(Shown::updated_at);
-        let refused = |problem| Refused(problem, etag);
-        let namespace = call.namespace();
-        let mut sent = Sent::read(kind, &root, &call.version, self.tier, &namespace).map_err(refused)?;
-        match &before {
-            Some(before) if !call.if_match || before.kind != kind => return Err(refused(Problem::conflict())),
-            None if call.if_match => return Err(refused(Problem::no_operation())),
-            Some(before) => sent.check_change(kind, &before.description).map_err(refused)?,
-            None => sent.partition(),
-        }
-        let size = root.child("MaxMessageSizeInKilobytes").and_then(|size| size.text.trim().parse::<usize>().ok());
-        let largest = size.unwrap_or(self.tier.largest_message_kilobytes()) * 1024;
-        let created_at = before.as_ref().map_or(now, Shown::created_at);
-        match kind {
-            Kind::Queue | Kind::Subscription => {
-                let mut options = sent.queue(name.to_owned(), largest).map_err(refused)?;
-                (options.description.created_at, options.description.updated_at) = (Some(created_at), Some(now));
-                broker.put_queue(options, now);
-            }
-            Kind::Topic => {
-                let mut options = sent.topic(name.to_owned(), largest).map_err(refused)?;
-                (options.description.created_at, options.description.updated_at) = (Some(created_at), Some(now));
-                broker.put_topic(options, now);
-            }
-        }
-        let shown = look(broker, name).ok_or_else(Problem::no_service)?;
-        match before {
-            None => {
-                let entry = Entry::of(call, &shown).xml(&shown.xml(&call.version, View::Created));
-                Ok(Done::entry(StatusCode::CREATED, entry, None))
-            }
-            Some(_) => {
-                let entry = Entry { published: None, ..Entry::of(call, &shown) };
-                let entry = entry.xml(&shown.xml(&call.version, View::Updated(&sent.names)));
-                Ok(Done::entry(StatusCode::OK, entry, Some(shown.updated_at())))
-            }
-        }
-    }
-
-    fn subscription(
-        &self,
-        call: &Call<'_>,
-        topic: &str,
-        name: &str,
-        broker: &mut Broker,
-        now: UnixMillis,
-    ) -> Result<Done, Refused> {
-        let full = format!("{topic}/subscriptions/{name}");
-        let etag = broker.topic(topic).and_then(|topic| topic.description.updated_at);
-        let refused = |problem| Refused(problem, etag);
-        let look = |broker: &Broker| {
-            let options = broker.queue_options(&full).filter(|_| broker.topic(topic).is_some())?;
-            Some(Shown::queue(Kind::Subscription, options, census(broker, &full)))
-        };
-        let before = look(broker);
-        match call.method.as_str() {
-            "GET" => {
-                let shown = before.ok_or_else(|| refused(Problem::nothing()))?;
-                let entry = Entry { scheme: "sb", ..Entry::of(call, &shown) };
-                Ok(Done::entry(StatusCode::OK, entry.xml(&shown.xml(&call.version, View::Read)), etag))
-            }
-            "DELETE" => {
-                before.ok_or_else(|| refused(Problem::nothing()))?;
-                broker.remove_entity(&full, now).map_err(|_| Problem::nothing())?;
-                Ok(Done::deleted(etag))
-            }
-            "PUT" => {
-                if !path::is_plain_segment(name) {
-                    return Err(Problem::bad_name(call.host, call.path).into());
-                }
-                let root = call.description()?;
-                if broker.topic(topic).is_none() || root.name != Kind::Subscription.root() {
-                    return Err(refused(Problem::no_parent(&root.name)));
-                }
-                let sent = Sent::read(Kind::Subscription, &root, &call.version, self.tier, &call.namespace())
-                    .map_err(refused)?;
-                let entity = format!("{}:Topic:{topic}|{name}", call.namespace());
-                match &before {
-                    Some(_) if !call.if_match => return Err(refused(Problem::exists(&entity))),
-                    None if call.if_match => return Err(refused(Problem::not_found(&entity))),
-                    Some(before) => sent.check_change(Kind::Subscription, &before.description).map_err(refused)?,
-                    None => {}
-                }
-                let mut options =
-                    sent.queue(full.clone(), self.tier.largest_message_kilobytes() * 1024).map_err(refused)?;
-                let created_at = before.as_ref().map_or(now, Shown::created_at);
-                (options.description.created_at, options.description.updated_at) = (Some(created_at), Some(now));
-                let rules = match rules_of(broker, topic, name) {
-                    Some(rules) => rules,
-                    None => vec![match root.child("DefaultRuleDescription") {
-                        Some(rule) => rules::read(rule.child("Name").map_or("$Default", |n| &n.text), rule, now)?,
-                        None => rules::default_rule(now),
-                    }],
-                };
-                broker.put_subscription(topic, options, rules, now).map_err(|_| Problem::no_parent(&root.name))?;
-                let shown = look(broker).ok_or_else(Problem::nothing)?;
-                let (status, view) = match before {
-                    None => (StatusCode::CREATED, View::Created),
-                    Some(_) => (StatusCode::OK, View::Updated(&sent.names)),
-                };
-                let entry = Entry::of(call, &shown).xml(&shown.xml(&call.version, view));
-                Ok(Done::entry(status, entry, etag))
-            }
-            _ => Err(Problem::method().into()),
-        }
-    }
-}
-
-fn rule(call: &Call<'_>, names: [&str; 3], broker: &mut Broker, now: UnixMillis) -> Result<Done, Refused> {
-    let [topic, subscription, name] = names;
-    let etag = broker.topic(topic).and_then(|topic| topic.description.updated_at);
-    let refused = |problem| Refused(problem, etag);
-    let mut all = rules_of(broker, topic, subscription);
-    let at = all.iter().flatten().position(|rule| rule.name.eq_ignore_ascii_case(name));
-    let full = format!("{topic}/subscriptions/{subscription}");
-    match call.method.as_str() {
-        "GET" => {
-            let found = at.and_then(|at| all.iter().flatten().nth(at)).ok_or_else(|| refused(Problem::nothing()))?;
-            let entry = Entry { scheme: "sb", ..Entry::of_rule(call, found) };
-            Ok(Done::entry(StatusCode::OK, entry.xml(&rules::xml(found, &call.version)), etag))
-        }
-        "DELETE" => {
-            let (Some(at), Some(mut all)) = (at, all) else { return Err(refused(Problem::nothing())) };
-            all.remove(at);
-            set_rules(broker, topic, &full, all, now);
-            Ok(Done::deleted(etag))
-        }
-        "PUT" => {
-            if !path::is_plain_segment(name) {
-                return Err(Problem::bad_name(call.host, call.path).into());
-            }
-            let root = call.description()?;
-            let Some(all) = all.as_mut().filter(|_| root.name == "RuleDescription") else {
-                return Err(refused(Problem::no_parent(&root.name)));
-            };
-            let entity = format!("{}:Topic:{topic}|{subscription}|{name}", call.namespace());
-            let made = rules::read(name, &root, now).map_err(refused)?;
-            let entry = Entry::of_rule(call, &made).xml(&rules::xml_as_sent(&made, &call.version));
-            let status = match at.and_then(|at| all.get_mut(at)) {
-                Some(_) if !call.if_match => return Err(refused(Problem::exists(&entity))),
-                Some(old) => {
-                    *old = made;
-                    StatusCode::OK
-                }
-                None if call.if_match => return Err(refused(Problem::not_found(&entity))),
-                None => {
-                    all.push(made);
-                    StatusCode::CREATED
-                }
-            };
-            let all = std::mem::take(all);
-            set_rules(broker, topic, &full, all, now);
-            Ok(Done::entry(status, entry, etag))
-        }
-        _ => Err(Problem::method().into()),
     }
 }
 

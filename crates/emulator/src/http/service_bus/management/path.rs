@@ -25,6 +25,17 @@ pub(super) enum Target {
 }
 
 impl Target {
+    /// The topic below which it lies.
+    pub(super) fn topic(&self) -> Option<&str> {
+        match self {
+            Self::Subscriptions(topic)
+            | Self::Subscription(topic, _)
+            | Self::Rules(topic, _)
+            | Self::Rule(topic, ..) => Some(topic),
+            Self::Namespace | Self::Queues | Self::Topics | Self::Entity(_) | Self::Unknown => None,
+        }
+    }
+
     /// Reads a path as it stands in the request line.
     pub(super) fn read(path: &str) -> Self {
         let segments: Vec<String> = path.trim_matches('/').split('/').map(decode).collect();

@@ -4,6 +4,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 use uuid::Uuid;
 
+use crate::auth::service_bus as auth;
 use crate::http::{Payload, escape_xml};
 use crate::time::UnixMillis;
 
@@ -41,6 +42,17 @@ impl Problem {
              contain only letters, numbers, periods (.), hyphens (-), and underscores (_)."
         );
         Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// A documented limit is reached.
+    pub(super) fn too_many(what: &str, most: usize) -> Self {
+        let detail = format!("SubCode=40300. The maximum number of {what}, {most}, has been reached.");
+        Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
+    /// A token for a forwarding target is not good for it.
+    pub(super) fn unauthorized(refusal: &auth::Refusal) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, refusal.to_string())
     }
 
     /// A queue or topic that is there already.
