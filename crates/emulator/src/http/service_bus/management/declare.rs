@@ -74,6 +74,8 @@ impl ServiceBus {
             query: format!("?api-version={VERSION}"),
             version: VERSION.to_owned(),
             if_match,
+            // Who starts the emulator may do everything.
+            supplements: None,
             body: body.as_bytes(),
         };
         match self.carry_out(&call, &Target::read(path), broker, now) {

@@ -84,8 +84,8 @@ impl ServiceBus {
         broker: &Broker,
         now: UnixMillis,
     ) -> Result<(), Problem> {
-        for (target, token) in [&options.forward_to, &options.forward_dead_letters_to].into_iter().zip(call.supplements)
-        {
+        let Some(tokens) = call.supplements else { return Ok(()) };
+        for (target, token) in [&options.forward_to, &options.forward_dead_letters_to].into_iter().zip(tokens) {
             let Some(target) = target else { continue };
             if token.is_some() || self.behaviour.forwarding_needs_authorization {
                 let path = target_key(target);

@@ -51,8 +51,8 @@ struct Call<'a> {
     query: String,
     version: String,
     if_match: bool,
-    /// Tokens for the targets of messages and of dead letters.
-    supplements: [Option<&'a str>; 2],
+    /// Tokens for the targets of messages and of dead letters; nothing where nobody has to show any.
+    supplements: Option<[Option<&'a str>; 2]>,
     body: &'a [u8],
 }
 
@@ -106,7 +106,7 @@ impl ServiceBus {
             query: query.map(|query| format!("?{query}")).unwrap_or_default(),
             version: version.map(|(_, version)| version).unwrap_or_default(),
             if_match: head.headers.contains_key(header::IF_MATCH),
-            supplements: SUPPLEMENTS.map(|name| head.headers.get(name).and_then(|value| value.to_str().ok())),
+            supplements: Some(SUPPLEMENTS.map(|name| head.headers.get(name).and_then(|value| value.to_str().ok()))),
             body,
         };
         let target = Target::read(call.path);
