@@ -187,7 +187,7 @@ fn credential(pairs: &Pairs<'_>) -> Result<StorageCredential, ConnectionStringEr
     if pairs.get(ACCOUNT_KEY)?.is_some() {
         return Err(ConnectionStringError::Both { one: ACCOUNT_KEY, other: SAS });
     }
-    let query = sas.strip_prefix('?').unwrap_or(sas);
+    let query = sas.trim_start_matches('?');
     let signed = query.split('&').any(|field| field.starts_with("sig="));
     if !signed || !query.is_ascii() || query.contains('#') || format!("/?{query}").parse::<Uri>().is_err() {
         return Err(ConnectionStringError::Invalid {

@@ -46,16 +46,19 @@ fn storage(connection: &StorageConnection) {
     assert!(request.uri().to_string().starts_with(connection.origin()), "{} at {}", request.uri(), connection.origin());
 }
 
-/// What is shown of a connection string has none of the values that open something. Short ones may stand there by
-/// chance.
+/// What is shown of a connection string has none of the values that open something. Short ones, and
+/// those that are part of another value too, may stand there by chance.
 fn no_secret(text: &str, shown: &impl std::fmt::Debug) {
     let shown = format!("{shown:?}");
     for pair in text.split(';') {
         let Some((key, value)) = pair.split_once('=') else { continue };
-        let key = key.trim();
+        let (key, value) = (key.trim(), value.trim());
         let opens = ["SharedAccessKey", "AccountKey", "SharedAccessSignature"];
-        if opens.iter().any(|name| name.eq_ignore_ascii_case(key)) && value.trim().len() > 40 {
-            assert!(!shown.contains(value.trim()), "a secret shows");
+        if opens.iter().any(|name| name.eq_ignore_ascii_case(key))
+            && value.len() > 40
+            && text.matches(value).count() == 1
+        {
+            assert!(!shown.contains(value), "a secret shows");
         }
     }
 }
