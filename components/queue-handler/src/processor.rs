@@ -30,6 +30,7 @@ fn message(run: &str, work: Work, settings: &BTreeMap<String, String>) -> Messag
         delivery_count: work.delivery_count,
         attempt: work.attempt,
         epoch: work.epoch,
+        key_epoch: work.key_epoch,
         step: work.step,
         checkpoint: work.checkpoint,
         time_left_ms: u32::try_from(work.time_left.as_millis()).unwrap_or(u32::MAX),

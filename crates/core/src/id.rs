@@ -68,6 +68,12 @@ pub fn record_name(group: &str, logical_id: &str) -> String {
     format!("{prefix}/{group}/{hash}")
 }
 
+/// The name of a lock key's blob: `keys/{first 3 hex of h}/{group}/{h}` with h the SHA-256 of the key.
+#[must_use]
+pub fn key_name(group: &str, key: &str) -> String {
+    format!("keys/{}", record_name(group, key))
+}
+
 /// A `UUIDv7` (RFC 9562): time-ordered, so that what is listed by id is listed by time.
 #[must_use]
 pub fn uuid_v7(unix_millis: u64, random: [u8; 10]) -> String {

@@ -11,10 +11,13 @@ use std::time::Duration;
 use futures::future::{Either, LocalBoxFuture, poll_fn, select};
 use futures::stream::{FuturesUnordered, Stream, StreamExt as _};
 use oncebus_core::message::{Delivery, LockRef};
-use oncebus_core::run::{Command, Copy, Effect, Event, Note, Reply, Run, Service, Step, Summary, Tag, Trouble, Work};
+use oncebus_core::record::Seen;
+use oncebus_core::run::{
+    Command, Copy, Effect, Event, Note, Reply, Run, Service, Step, Summary, Tag, Target, Trouble, Work,
+};
 use oncebus_core::time::{Instant, UnixTime};
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Counted};
 use crate::failure::Failure;
 use crate::platform::Platform;
 use crate::records::{Created, Records, Written};
@@ -128,12 +131,12 @@ impl<'a, P: Platform> Driver<'a, P> {
                 Ended::Polled { result, began, calls }
             })),
             Effect::Perform { tag, command } => {
-                let Some((lock, name)) = run.target(tag) else { return };
-                let (lock, name) = (lock.clone(), name.to_owned());
+                let Some(Target { lock, name }) = run.target(tag) else { return };
+                let (lock, name) = (lock.cloned(), name.to_owned());
                 let kind = command.kind();
                 let broker_time = self.broker_clock.at(services.platform.now());
                 self.pending.push(Box::pin(async move {
-                    let (reply, calls) = perform(services, command, &lock, &name, broker_time, deadline).await;
+                    let (reply, calls) = perform(services, command, lock.as_ref(), &name, broker_time, deadline).await;
                     Ended::Event(Event::Replied { tag, kind, reply, calls })
                 }));
             }
@@ -214,7 +217,7 @@ impl BrokerClock {
 pub async fn perform<P: Platform>(
     services: &Services<'_, P>,
     command: Command,
-    lock: &LockRef,
+    lock: Option<&LockRef>,
     name: &str,
     broker_time: Option<UnixTime>,
     deadline: Instant,
@@ -237,11 +240,8 @@ pub async fn perform<P: Platform>(
             });
             (written(services.platform, result, deadline).await, calls)
         }
-        Command::Look => {
-            let (result, calls) = records.look(name, deadline).await;
-            let reply = result.map(|found| found.map_or(Reply::Missing, |seen| Reply::Found(Box::new(seen))));
-            (reply.unwrap_or_else(|failure| read_failed(&failure)), calls)
-        }
+        Command::Look => looked(records.look(name, deadline).await),
+        Command::LookAt { name } => looked(records.look(&name, deadline).await),
         Command::Store { name, content } => {
             let (result, calls) = records.store(&name, content, deadline).await;
             let result = result.map(|created| match created {
@@ -255,9 +255,18 @@ pub async fn perform<P: Platform>(
             let reply = result.map(|found| found.map_or(Reply::Missing, Reply::Loaded));
             (reply.unwrap_or_else(|failure| read_failed(&failure)), calls)
         }
-        Command::Renew => settled(listen.renew(queue, lock, deadline).await),
-        Command::Complete => settled(listen.complete(queue, lock, deadline).await),
-        Command::Abandon => settled(listen.abandon(queue, lock, deadline).await),
+        Command::Renew => match lock {
+            Some(lock) => settled(listen.renew(queue, lock, deadline).await),
+            None => no_lock(),
+        },
+        Command::Complete => match lock {
+            Some(lock) => settled(listen.complete(queue, lock, deadline).await),
+            None => no_lock(),
+        },
+        Command::Abandon => match lock {
+            Some(lock) => settled(listen.abandon(queue, lock, deadline).await),
+            None => no_lock(),
+        },
         Command::Send(copy) => {
             let Copy { queue, mut message, delay } = *copy;
             if !delay.is_zero() {
@@ -269,6 +278,16 @@ pub async fn perform<P: Platform>(
             settled(send.send(&queue, &message, deadline, true).await)
         }
     }
+}
+
+/// A lock key has nothing to settle.
+fn no_lock() -> (Reply, u32) {
+    (Reply::Failed("there is no delivery to settle".to_owned()), 0)
+}
+
+fn looked((result, calls): Counted<Option<Seen>>) -> (Reply, u32) {
+    let reply = result.map(|found| found.map_or(Reply::Missing, |seen| Reply::Found(Box::new(seen))));
+    (reply.unwrap_or_else(|failure| read_failed(&failure)), calls)
 }
 
 /// A conditional write: what has no clear answer is for the record protocol to look into, after the pause that the

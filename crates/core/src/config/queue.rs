@@ -13,6 +13,15 @@ use super::settings::{self, Setting};
 /// renewed first. A decision, not a measurement: ten times the slowest round trip we expect.
 pub(super) const RECEIVE_TO_CLAIM: Duration = Duration::from_secs(10);
 
+/// What happens to the messages of a lock key behind one that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnKeyFailure {
+    /// They are processed.
+    Continue,
+    /// They wait until it is done or parked.
+    Hold,
+}
+
 /// One queue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueueConfig {
@@ -42,6 +51,8 @@ pub struct QueueConfig {
     pub batch: usize,
     /// See [`settings::GATHER`].
     pub gather: Duration,
+    /// See [`settings::ON_KEY_FAILURE`].
+    pub on_key_failure: OnKeyFailure,
 }
 
 impl QueueConfig {
@@ -156,6 +167,11 @@ fn parse_one(
     let max_execution = seconds(number(&settings::MAX_EXECUTION)?);
     let batch = usize::try_from(number(&settings::BATCH)?).unwrap_or(usize::MAX);
     let gather = Duration::from_millis(number(&settings::GATHER)?);
+    let on_key_failure = match text(&mut own, &mut common, &settings::ON_KEY_FAILURE)? {
+        Some("hold") => OnKeyFailure::Hold,
+        None | Some("continue") => OnKeyFailure::Continue,
+        Some(other) => return Err(unexpected(name, &settings::ON_KEY_FAILURE, other)),
+    };
     let group = named(&mut own, &settings::GROUP, name, name)?;
     let poison_queue = named(&mut own, &settings::POISON_QUEUE, name, &format!("{name}.poison"))?;
     own.finish()?;
@@ -174,6 +190,7 @@ fn parse_one(
         max_execution,
         batch,
         gather,
+        on_key_failure,
     };
     queue.check_times()?;
     Ok(queue)
@@ -185,11 +202,19 @@ fn named(own: &mut Reader<'_>, setting: &Setting, queue: &str, fallback: &str) -
     if is_name(given.strip_suffix(".poison").unwrap_or(given)) {
         Ok(given.to_owned())
     } else {
-        Err(ConfigError::new(
-            format!("queues.{queue}.{}", setting.key),
-            format!("expected {}, found {given:?}", expected(setting)),
-        ))
+        Err(unexpected(queue, setting, given))
     }
+}
+
+/// The queue's own text, or that of the defaults.
+fn text<'a>(own: &mut Reader<'a>, common: &mut Reader<'a>, setting: &Setting) -> Result<Option<&'a str>, ConfigError> {
+    let fallback = common.text(setting)?;
+    Ok(own.text(setting)?.or(fallback))
+}
+
+fn unexpected(queue: &str, setting: &Setting, found: &str) -> ConfigError {
+    let problem = format!("expected {}, found {found:?}", expected(setting));
+    ConfigError::new(format!("queues.{queue}.{}", setting.key), problem)
 }
 
 fn count(number: u64) -> u32 {

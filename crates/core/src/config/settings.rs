@@ -257,6 +257,14 @@ pub const GATHER: Setting = number(
     5_000,
     "How long after its first message a batch waits for more.",
 );
+/// `queues.NAME.on_key_failure`.
+pub const ON_KEY_FAILURE: Setting = text(
+    Place::Queue,
+    "on_key_failure",
+    "`continue` or `hold`",
+    "continue",
+    "What happens to the messages of a lock key behind one that failed and is to be retried: `continue` goes on with them, `hold` holds them back until it is done or parked.",
+);
 /// `webhooks.twilio.queue`.
 pub const TWILIO_QUEUE: Setting = text(
     Place::Twilio,
@@ -353,6 +361,7 @@ pub const SETTINGS: &[Setting] = &[
     MAX_EXECUTION,
     BATCH,
     GATHER,
+    ON_KEY_FAILURE,
     TWILIO_QUEUE,
     CONFIG_VARIABLE,
     PUBLIC_URL_VARIABLE,

@@ -18,7 +18,8 @@
 //! | `rs` | result or last error | percent-encoded, cut at 768 |
 //! | `nb` | not before, in seconds after `Last-Modified` | decimal |
 //! | `pc` | the poison copy is made | `1` |
-//! | `id` | logical id | percent-encoded, cut at 1,024 |
+//! | `blk` | of the lock of a key: the record of the message that goes first | text |
+//! | `id` | logical id, or lock key | percent-encoded, cut at 1,024 |
 //!
 //! Blob Storage takes 8 KB of metadata in all; with a checkpoint of 4,096 bytes (5,464 in base64) the rest has room.
 //! Unknown names are ignored, so that a newer version may add some; an unknown `v` is refused.
@@ -100,6 +101,9 @@ impl Record {
         if let Some(not_before) = self.not_before {
             pairs.push(("nb", whole_seconds_up(not_before).to_string()));
         }
+        if let Some(record) = &self.blocked_by {
+            pairs.push(("blk", record.clone()));
+        }
         if self.copied {
             pairs.push(("pc", "1".to_owned()));
         }
@@ -157,6 +161,7 @@ impl Record {
             result: optional("rs").map(unescape),
             not_before: whole("nb")?.map(Duration::from_secs),
             copied: optional("pc") == Some("1"),
+            blocked_by: optional("blk").map(str::to_owned),
             id: unescape(required("id")?),
         })
     }
@@ -211,6 +216,7 @@ mod tests {
             proptest::option::of("\\PC{0,100}"),
             proptest::option::of(0..90_000u64),
             any::<bool>(),
+            proptest::option::of("[0-9a-f]{3}/[a-z]{1,9}/[0-9a-f]{64}"),
         );
         (states, numbers, texts, optional).prop_map(|(state, numbers, texts, optional)| Record {
             state,
@@ -227,6 +233,7 @@ mod tests {
             result: optional.1.filter(|result| !result.is_empty()),
             not_before: optional.2.map(Duration::from_secs),
             copied: optional.3,
+            blocked_by: optional.4,
         })
     }
 
@@ -248,7 +255,7 @@ mod tests {
 
         #[test]
         fn no_metadata_makes_the_reader_panic(
-            pairs in proptest::collection::btree_map("(v|st|ep|own|at|ttl|n|ph|sp|cp|cb|ch|ex|rs|nb|pc|id)", "(1|p|%|\\PC{0,20})", 0..15)
+            pairs in proptest::collection::btree_map("(v|st|ep|own|at|ttl|n|ph|sp|cp|cb|ch|ex|rs|nb|pc|blk|id)", "(1|p|%|\\PC{0,20})", 0..15)
         ) {
             let _ = Record::from_metadata(&pairs);
         }

@@ -24,7 +24,7 @@
 //! | T9 | `p` → `x`; `x` → `x` once the poison copy is made | [`Record::park`], [`Record::copied`] |
 //! | T10 | `x` → `r`, epoch + 1, by an operator | [`Record::redrive`] |
 //!
-//! T2, the look, is [`finding::examine`]. What an operator does is apart: T10 and dead letters in [`redrive`], deleting in
+//! T2, the look, is [`finding::examine`]. The lock of a key is a record too, with rules of its own: [`key`]. What an operator does is apart: T10 and dead letters in [`redrive`], deleting in
 //! [`retention`].
 //!
 //! # Time
@@ -35,6 +35,7 @@
 pub mod checkpoint;
 mod codec;
 pub mod finding;
+pub mod key;
 pub mod redrive;
 pub mod retention;
 
@@ -104,7 +105,9 @@ pub struct Record {
     pub not_before: Option<Duration>,
     /// Whether the copy on the poison queue is made; only in state `x`.
     pub copied: bool,
-    /// The logical id, cut to what the record holds: for people, not for decisions (the name decides).
+    /// Of the lock of a key: the record of the message that must end before others are begun ([`key`]).
+    pub blocked_by: Option<String>,
+    /// The logical id, or the lock key, cut to what the record holds: for people, not for decisions (the name decides).
     pub id: String,
 }
 
@@ -149,6 +152,7 @@ impl Record {
             result: None,
             not_before: None,
             copied: false,
+            blocked_by: None,
             id: id.to_owned(),
         }
     }

@@ -27,6 +27,11 @@ pub enum Command {
         /// What to write.
         record: Record,
     },
+    /// Look at another record than this one's own.
+    LookAt {
+        /// Its name.
+        name: String,
+    },
     /// Store a large checkpoint in a blob of its own, under `If-None-Match: *`. Nobody else uses the name: what is there
     /// already is this, from a try whose answer was lost.
     Store {
@@ -55,7 +60,7 @@ pub enum Command {
 pub enum CommandKind {
     /// [`Command::Create`].
     Create,
-    /// [`Command::Look`].
+    /// [`Command::Look`], [`Command::LookAt`].
     Look,
     /// [`Command::Write`].
     Write,
@@ -90,7 +95,7 @@ impl Command {
     pub const fn kind(&self) -> CommandKind {
         match self {
             Self::Create(_) => CommandKind::Create,
-            Self::Look => CommandKind::Look,
+            Self::Look | Self::LookAt { .. } => CommandKind::Look,
             Self::Write { .. } => CommandKind::Write,
             Self::Store { .. } => CommandKind::Store,
             Self::Load { .. } => CommandKind::Load,
@@ -134,6 +139,7 @@ pub enum Reply {
 }
 
 /// What a delivery wants next.
+#[expect(clippy::large_enum_variant, reason = "one at a time, taken apart at once: an allocation would save nothing")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
     /// Perform this, then [`Handling::on_reply`].

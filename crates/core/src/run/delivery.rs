@@ -24,17 +24,13 @@ use bytes::Bytes;
 use super::command::{Command, Context, Held, Next, Reply, give_up};
 use super::copies::{Copy, NO_EPOCH, Poison};
 use super::writing::{Resolved, Write};
-use super::{Outcome, Tag, Work};
+use super::{LOOK_AGAIN, Outcome, Tag, Work};
 use crate::config::QueueConfig;
 use crate::id::{payload_hash, record_name};
 use crate::message::{Delivery, property};
 use crate::record::finding::{Arrival, Finding, examine};
 use crate::record::{Checkpoint, CheckpointBlob, ETag, Record, Seen};
 use crate::time::Instant;
-
-/// Waits between looks at a record that another holds: most holders are done within moments, and then this
-/// delivery is a duplicate that can be completed. After them it is left to lapse. Decided, not measured.
-const LOOK_AGAIN: [Duration; 3] = [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(4)];
 
 /// Codes of what the poison queue gets, as `DeadLetterReason`; the record keeps them in front of the reason.
 const MAX_ATTEMPTS: &str = "max-attempts";
@@ -198,9 +194,19 @@ impl Handling {
         }
     }
 
+    /// Whether the processor has done with it, and only its end is to be written down and settled.
+    #[must_use]
+    pub const fn is_settling(&self) -> bool {
+        match self.stage {
+            Stage::Writing(_, After::Go | After::Kept) => false,
+            Stage::Writing(..) | Stage::Sending(_) | Stage::Completing(_) | Stage::GivingBack | Stage::Over => true,
+            _ => false,
+        }
+    }
+
     /// What the processor is given, of a message that is ready. From now on it is with the processor.
     #[must_use]
-    pub fn work(&mut self, tag: Tag, queue: &QueueConfig, time_left: Duration) -> Option<Work> {
+    pub fn work(&mut self, tag: Tag, queue: &QueueConfig, time_left: Duration, key_epoch: Option<u64>) -> Option<Work> {
         let record = &self.held.as_ref()?.record;
         self.stage = Stage::Working;
         let own = self.delivery.properties.iter().filter(|(name, _)| !property::is_ours(name));
@@ -217,6 +223,7 @@ impl Handling {
             delivery_count: self.delivery.delivery_count,
             attempt: record.attempt(),
             epoch: record.epoch,
+            key_epoch,
             step: record.step,
             checkpoint: match &record.checkpoint {
                 Some(Checkpoint::Inline(bytes)) => Some(bytes.clone()),
@@ -386,6 +393,16 @@ impl Handling {
             self.stage = Stage::Idle(Idle::Waiting);
             return Next::Wait(*wait);
         }
+        self.leave(outcome, remaining, context)
+    }
+
+    /// Its lock key cannot be had: as busy as if its record were held.
+    pub fn key_busy(&mut self, outcome: Outcome, remaining: Duration, context: &mut Context<'_>) -> Next {
+        self.leave(outcome, remaining, context)
+    }
+
+    /// Left to lapse, or sent on as a copy.
+    fn leave(&mut self, outcome: Outcome, remaining: Duration, context: &mut Context<'_>) -> Next {
         if self.delivery.delivery_count.saturating_mul(2) < context.queue.max_delivery_count {
             return self.over(outcome);
         }

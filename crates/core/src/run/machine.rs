@@ -1,6 +1,7 @@
 //! The machine of a run: which polls, which claims, which call of the processor, and when to end.
 
 mod keeping;
+mod keys;
 mod progress;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,11 +10,12 @@ use std::time::Duration;
 use super::command::{CommandKind, Context, Next};
 use super::delivery::Handling;
 use super::summary::Summary;
-use super::{Effect, Event, Note, Outcome, Reply, Service, Step, Tag, Trouble};
+use super::{Effect, Event, Note, Outcome, Reply, Service, Step, Tag, Target, Trouble};
 use crate::config::QueueConfig;
 use crate::id::Names;
-use crate::message::{Delivery, LockRef};
+use crate::message::Delivery;
 use crate::time::Instant;
+use keys::{KeyLine, Place, Remembered};
 
 /// How long claimed messages wait for the claims of others, before the processor is called without those.
 /// Only a storage that stalls makes anyone wait so long. Decided, not measured.
@@ -29,7 +31,10 @@ const MOST_REST: Duration = Duration::from_secs(5);
 struct Slot {
     handling: Handling,
     received: Instant,
-    keyed: bool,
+    /// Its place in the line of its lock key.
+    place: Option<Place>,
+    /// Waited for a twin.
+    after_twin: bool,
     /// The command under way, for counting.
     command: Option<CommandKind>,
     /// When to look again, while another holds the record.
@@ -78,6 +83,11 @@ pub struct Run {
     same_record: BTreeMap<String, VecDeque<Tag>>,
     /// Waited for a twin whose outcome is there: each looks what it has left.
     after_twin: Vec<Tag>,
+    /// The lock keys in use, each with its line.
+    keys: BTreeMap<String, KeyLine>,
+    key_tags: BTreeMap<Tag, String>,
+    /// Keys that were let go.
+    remembered: BTreeMap<String, Remembered>,
     over: bool,
     summary: Summary,
 }
@@ -116,6 +126,9 @@ impl Run {
             alone: None,
             same_record: BTreeMap::new(),
             after_twin: Vec::new(),
+            keys: BTreeMap::new(),
+            key_tags: BTreeMap::new(),
+            remembered: BTreeMap::new(),
             over: false,
             summary,
         }
@@ -153,11 +166,21 @@ impl Run {
         Instant(self.deadline.0.saturating_sub(until_deadline / 2))
     }
 
-    /// What a command for this delivery is about: its lock, and the name of its record.
+    /// What a command under this tag is about.
     #[must_use]
-    pub fn target(&self, tag: Tag) -> Option<(&LockRef, &str)> {
-        let handling = &self.slots.get(&tag)?.handling;
-        Some((&handling.delivery().lock, handling.record_name()))
+    pub fn target(&self, tag: Tag) -> Option<Target<'_>> {
+        match self.slots.get(&tag) {
+            Some(Slot { handling, .. }) => {
+                Some(Target { lock: Some(&handling.delivery().lock), name: handling.record_name() })
+            }
+            None => Some(Target { lock: None, name: self.key_target(tag)? }),
+        }
+    }
+
+    fn fresh_tag(&mut self) -> Tag {
+        let tag = Tag(self.next_tag);
+        self.next_tag += 1;
+        tag
     }
 
     /// What it did.
@@ -180,7 +203,7 @@ impl Run {
         let waits = self.slots.values().filter_map(|slot| slot.wait_until);
         let claims = (!self.ready.is_empty()).then(|| self.ready_since.plus(WAIT_FOR_CLAIMS));
         let timers = waits.chain(self.gather_until).chain(claims).chain(self.renewals());
-        let timers = timers.chain([self.receive_until(), self.release_at()]);
+        let timers = timers.chain(self.key_timers()).chain([self.receive_until(), self.release_at()]);
         timers.filter(|timer| *timer > self.seen).min().unwrap_or(self.deadline).min(self.deadline)
     }
 
@@ -245,10 +268,8 @@ impl Run {
     }
 
     fn receive(&mut self, delivery: Delivery, pending_since: Instant, now: Instant) {
-        let keyed = delivery.key().is_some();
-        self.summary.polled(&delivery, keyed);
-        let tag = Tag(self.next_tag);
-        self.next_tag += 1;
+        self.summary.polled(&delivery, delivery.key().is_some());
+        let tag = self.fresh_tag();
         let handling = Handling::new(delivery, pending_since, &self.queue);
         let line = self.same_record.entry(handling.record_name().to_owned()).or_default();
         line.push_back(tag);
@@ -256,7 +277,9 @@ impl Run {
             self.gathered.push(tag);
             self.gather_until.get_or_insert(now.plus(self.queue.gather));
         }
-        self.slots.insert(tag, Slot { handling, received: now, keyed, command: None, wait_until: None });
+        let place = Place::of(&handling);
+        let slot = Slot { handling, received: now, place, after_twin: false, command: None, wait_until: None };
+        self.slots.insert(tag, slot);
     }
 
     fn on_replied(
@@ -268,11 +291,19 @@ impl Run {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(slot) = self.slots.get_mut(&tag) else { return };
-        if slot.command.take_if(|asked| *asked == kind).is_none() {
-            return;
+        let for_key = match self.slots.get_mut(&tag) {
+            Some(slot) => {
+                if slot.command.take_if(|asked| *asked == kind).is_none() {
+                    return;
+                }
+                self.summary.called(kind, calls, slot.place.is_some());
+                false
+            }
+            None => self.key_target(tag).is_some(),
+        };
+        if for_key {
+            self.summary.called_for_key(kind, calls);
         }
-        self.summary.called(kind, calls, slot.keyed);
         // A service that cannot be used for one message cannot be used for the next: each further delivery would
         // burn one of the broker's.
         match &reply {
@@ -280,6 +311,9 @@ impl Run {
             Reply::Unavailable(why) => self.stop_receiving(&Trouble::Unavailable(kind.service(), why.clone())),
             Reply::NotThere(why) => self.stop_receiving(&Trouble::Missing(kind.service(), why.clone())),
             _ => {}
+        }
+        if for_key {
+            return self.on_key_replied(tag, kind, reply, now, effects);
         }
         self.step(tag, now, effects, |handling, context| handling.on_reply(reply, context));
     }
@@ -304,6 +338,10 @@ impl Run {
         let mut steps = steps.into_iter();
         for tag in tags {
             let Some(step) = wrong.clone().or_else(|| steps.next()) else { return };
+            if self.key_ends(*tag).is_some_and(|ends| now >= ends) {
+                self.step(*tag, now, effects, |handling, _| handling.overrun());
+                continue;
+            }
             self.step(*tag, now, effects, |handling, context| handling.on_step(step, took, context));
         }
     }
@@ -342,6 +380,7 @@ impl Run {
     fn finish(&mut self, tag: Tag, outcome: Outcome, now: Instant, effects: &mut Vec<Effect>) {
         let Some(slot) = self.slots.remove(&tag) else { return };
         self.alone.take_if(|alone| *alone == tag);
+        self.leave_line(tag, &slot, &outcome);
         let note = Note { id: slot.handling.id().to_owned(), outcome };
         if note.outcome == Outcome::Unanswered {
             let why = "writes go unanswered".to_owned();
@@ -361,6 +400,9 @@ impl Run {
             self.same_record.remove(name);
             return;
         };
-        self.after_twin.push(next);
+        if let Some(twin) = self.slots.get_mut(&next) {
+            twin.after_twin = true;
+            self.after_twin.push(next);
+        }
     }
 }

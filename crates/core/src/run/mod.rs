@@ -10,9 +10,9 @@
 //!
 //! 1. **Probe** the storage once: a delivery that cannot be claimed burns one of the broker's deliveries.
 //! 2. **Poll**: several long polls at once, more while they bring messages, fewer when they come back empty.
-//! 3. **Gather** up to a batch, or until the first message has waited long enough; then claim all of it at once. A second
-//!    message of the same id waits for the outcome of the first.
-//! 4. **Process** once for all that is claimed; each message's outcome then takes its own way ([`delivery`]), all at once.
+//! 3. **Gather** up to a batch, or until the first message has waited long enough; then claim all of it at once, for a message with a
+//!    lock key the key first. A second message of the same id waits for the outcome of the first.
+//! 4. **Process** once for all that is claimed, of each key the first; each message's outcome then takes its own way ([`delivery`]), all at once.
 //!    The next batch is received meanwhile.
 //! 5. **End**: polls begin only while what they bring can be settled in time, judged by the slowest message so far. What has not begun when
 //!    the end is near is given back, what is between two steps is released and sent on. At the deadline itself
@@ -21,6 +21,7 @@
 mod command;
 mod copies;
 pub mod delivery;
+mod lock;
 mod machine;
 pub mod redrive;
 mod summary;
@@ -35,14 +36,27 @@ use bytes::Bytes;
 pub use command::{Command, CommandKind, Context, Held, Next, Reply};
 pub use copies::Copy;
 pub use machine::Run;
-pub use summary::{CallCounts, Summary, TroubleKind, TroubleReport, WithoutKey};
+pub use summary::{CallCounts, LockKeys, Summary, TroubleKind, TroubleReport, WithoutKey};
 
-use crate::message::Delivery;
+use crate::message::{Delivery, LockRef};
 use crate::time::{Instant, UnixTime};
 
-/// Names a delivery within its run.
+/// Names a delivery, or a lock key, within its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(pub u64);
+
+/// Waits between looks at a record that another holds: most holders are done within moments, and then this
+/// delivery is a duplicate that can be completed, or the key is free. Decided, not measured.
+const LOOK_AGAIN: [Duration; 3] = [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(4)];
+
+/// What a command is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The delivery's lock at the broker; a lock key has none.
+    pub lock: Option<&'a LockRef>,
+    /// The name of the record.
+    pub name: &'a str,
+}
 
 /// What the run wants done.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,7 +68,7 @@ pub enum Effect {
         /// How long it waits for a message, in whole seconds.
         timeout_seconds: u32,
     },
-    /// A command for a delivery; then [`Event::Replied`].
+    /// A command for a delivery or a lock key; then [`Event::Replied`].
     Perform {
         /// Which delivery.
         tag: Tag,
@@ -150,6 +164,8 @@ pub struct Work {
     pub attempt: u32,
     /// The fencing token.
     pub epoch: u64,
+    /// The fencing token of the lock key.
+    pub key_epoch: Option<u64>,
     /// How many checkpoints were stored.
     pub step: u32,
     /// The last checkpoint.
@@ -192,6 +208,17 @@ pub enum Outcome {
         /// The holder's run.
         owner: String,
     },
+    /// Another holds its lock key.
+    KeyBusy {
+        /// Until when, by the storage server's clock.
+        until: UnixTime,
+        /// The epoch of the key.
+        epoch: u64,
+        /// The holder's run.
+        owner: String,
+    },
+    /// An earlier message of its lock key has not ended.
+    HeldBack,
     /// Not due yet: sent on as a copy for when it is.
     Deferred,
     /// Failed: released, and sent on as a copy for later.
@@ -223,6 +250,14 @@ pub struct Note {
     pub outcome: Outcome,
 }
 
+impl Outcome {
+    /// Whether the message has ended: its record is final, or it never had one.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Done | Self::Duplicate | Self::Parked | Self::Mismatched)
+    }
+}
+
 impl Note {
     /// Whether it belongs into the log: everything but the ordinary course.
     #[must_use]
@@ -239,6 +274,14 @@ impl std::fmt::Display for Note {
                 let until = crate::time::rfc3339(*until);
                 write!(f, "The message ID {id} has an active lock (epoch {epoch}, held by run {owner}) until {until}")
             }
+            Outcome::KeyBusy { until, epoch, owner } => {
+                let until = crate::time::rfc3339(*until);
+                write!(
+                    f,
+                    "The lock key of message ID {id} has an active lock (epoch {epoch}, held by run {owner}) until {until}"
+                )
+            }
+            Outcome::HeldBack => write!(f, "the message ID {id} waits for an earlier one of its lock key to end"),
             Outcome::Duplicate => write!(f, "the message ID {id} was processed before: completed without processing"),
             Outcome::Lost => write!(f, "the claim of message ID {id} was lost: nothing is settled"),
             Outcome::Parked => write!(f, "the message ID {id} was given up: a copy is on the poison queue"),

@@ -115,6 +115,12 @@ pub struct Summary {
     pub duplicate: u64,
     /// Held by another.
     pub busy: u64,
+    /// Of these, because another held their lock key.
+    #[serde(default)]
+    pub key_busy: u64,
+    /// Of these, because an earlier message of their lock key had not ended.
+    #[serde(default)]
+    pub held_back: u64,
     /// Not due yet: sent on.
     pub deferred: u64,
     /// Failed: sent on for later.
@@ -141,6 +147,9 @@ pub struct Summary {
     /// Of these, the requests for messages without a lock key, and how many such messages were received. A lock key
     /// costs requests of its own.
     pub without_key: WithoutKey,
+    /// The locks of lock keys.
+    #[serde(default)]
+    pub lock_keys: LockKeys,
     /// Milliseconds in the processor, all calls together.
     pub process_milliseconds: u64,
     /// The longest time from receiving a message to its end, in milliseconds.
@@ -161,6 +170,17 @@ pub struct WithoutKey {
     /// Messages received.
     pub received: u64,
     /// Requests.
+    pub calls: CallCounts,
+}
+
+/// What the lock keys took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockKeys {
+    /// How often the lock of a key was taken.
+    pub taken: u64,
+    /// How often one was lost while it was held.
+    pub lost: u64,
+    /// Requests for the locks, and for the records that blocked them. All are in the run's `calls` too.
     pub calls: CallCounts,
 }
 
@@ -194,7 +214,7 @@ impl Summary {
         let slot = match &note.outcome {
             Outcome::Done => &mut self.done,
             Outcome::Duplicate => &mut self.duplicate,
-            Outcome::Busy { .. } => &mut self.busy,
+            Outcome::Busy { .. } | Outcome::KeyBusy { .. } | Outcome::HeldBack => &mut self.busy,
             Outcome::Deferred => &mut self.deferred,
             Outcome::Retried => &mut self.retried,
             Outcome::Parked => &mut self.parked,
@@ -205,7 +225,14 @@ impl Summary {
             Outcome::Denied(_) | Outcome::Unsettled(_) | Outcome::Unanswered => &mut self.unsettled,
         };
         *slot += 1;
-        if matches!(note.outcome, Outcome::Busy { .. }) && self.active_locks.len() < MAX_ACTIVE_LOCKS {
+        match &note.outcome {
+            Outcome::KeyBusy { .. } => self.key_busy += 1,
+            Outcome::HeldBack => self.held_back += 1,
+            _ => {}
+        }
+        if matches!(note.outcome, Outcome::Busy { .. } | Outcome::KeyBusy { .. })
+            && self.active_locks.len() < MAX_ACTIVE_LOCKS
+        {
             self.active_locks.push(note.to_string());
         }
         self.slowest_milliseconds = self.slowest_milliseconds.max(milliseconds(took));
@@ -232,6 +259,12 @@ impl Summary {
         if !keyed {
             self.without_key.calls.count(kind, calls);
         }
+    }
+
+    /// A command for the lock of a key took so many requests.
+    pub(super) fn called_for_key(&mut self, kind: CommandKind, calls: u32) {
+        self.calls.count(kind, calls);
+        self.lock_keys.calls.count(kind, calls);
     }
 
     pub(super) fn processed(&mut self, steps: usize, took: Duration) {

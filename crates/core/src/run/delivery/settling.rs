@@ -65,6 +65,16 @@ impl Handling {
         }
     }
 
+    /// The lock of its key is lost: it stops before its next step.
+    pub fn lose(&mut self, context: &mut Context<'_>) -> Next {
+        self.let_go(Outcome::Lost, context)
+    }
+
+    /// The call has overrun the lock of its key. Another message of the key may have begun: nothing is settled.
+    pub fn overrun(&mut self) -> Next {
+        self.over(Outcome::Lost)
+    }
+
     /// It cannot go on here, and nobody has died: the next delivery need not wait for the claim to run out.
     pub(super) fn let_go(&mut self, outcome: Outcome, context: &mut Context<'_>) -> Next {
         let Some(held) = self.held.clone() else { return self.over(outcome) };

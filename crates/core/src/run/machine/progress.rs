@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Run, WAIT_FOR_CLAIMS};
+use super::keys::Turn;
+use super::{Run, Slot, WAIT_FOR_CLAIMS};
 use crate::run::delivery::Handling;
-use crate::run::{Effect, Outcome, Tag, Work};
+use crate::run::{Effect, Outcome, Tag};
 use crate::time::Instant;
 
 /// The longest single poll. Azure's load balancer cuts idle connections after about 4 minutes, samples of Service Bus use
@@ -22,8 +23,14 @@ const ROUND_TRIPS: Duration = Duration::from_secs(1);
 /// Whether a message that is ready goes to the processor now.
 enum Fit {
     Goes,
+    /// For others of its key, or for the lock of its key to be renewed.
+    Waits,
     /// Not enough is left of its claim.
     AfterRenewal,
+    /// Not enough is left of the claim of its key.
+    AfterRenewalOfKey,
+    /// Its key's lock is lost: it goes no further.
+    Lost,
     /// Not enough is left of the run: it is handed on.
     Late,
 }
@@ -44,9 +51,11 @@ impl Run {
         self.begin_gathered(now, effects);
         self.begin_alone(now, effects);
         self.keep(now, effects);
+        self.drive_keys(now, effects);
         self.process(now, effects);
         self.poll(now, effects);
-        self.over = !self.probing && self.polls == 0 && self.slots.is_empty() && !self.may_poll(now);
+        let nothing_in_hand = self.polls == 0 && self.slots.is_empty() && self.has_no_keys();
+        self.over = !self.probing && nothing_in_hand && !self.may_poll(now);
     }
 
     /// The deadline: what is not settled comes back when its peek-lock has lapsed.
@@ -97,20 +106,19 @@ impl Run {
             .partition::<Vec<Tag>, _>(|tag| self.is_new(*tag));
         self.after_twin = renewing;
         for tag in new {
-            self.step(tag, now, effects, Handling::begin_after_twin);
+            self.begin(tag, now, effects);
         }
     }
 
     /// Whether it was received and nothing is under way for it.
-    fn is_new(&self, tag: Tag) -> bool {
+    pub(super) fn is_new(&self, tag: Tag) -> bool {
         self.slots.get(&tag).is_some_and(|slot| slot.handling.is_new())
     }
 
     fn begin_gathered(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let waited = self.gather_until.is_some_and(|until| until <= now);
         let nothing_more = self.polls == 0 && !self.may_poll(now);
-        let somebody_apart = self.alone.is_some() || !self.apart.is_empty();
-        if somebody_apart || now >= self.release_at() {
+        if self.is_anybody_apart() || now >= self.release_at() {
             return;
         }
         if !(waited || nothing_more || self.gathered.len() >= self.batch) {
@@ -122,16 +130,22 @@ impl Run {
         let begin: Vec<Tag> = self.gathered.iter().copied().filter(|tag| self.is_new(*tag)).take(room).collect();
         self.gathered.retain(|tag| !begin.contains(tag));
         for tag in begin {
-            self.step(tag, now, effects, Handling::begin);
+            self.begin(tag, now, effects);
         }
         if !self.gathered.is_empty() {
             self.gather_until = Some(now);
         }
     }
 
-    /// How many deliveries will be ready in a moment.
+    /// How many deliveries will be ready in a moment; of those that wait for a key, one for each key.
     fn getting_ready(&self) -> usize {
-        self.slots.values().filter(|slot| slot.command.is_some() && slot.handling.is_getting_ready()).count()
+        let claiming = |slot: &&Slot| slot.command.is_some() && slot.handling.is_getting_ready();
+        self.slots.values().filter(claiming).count() + self.keys_being_taken()
+    }
+
+    /// Whether somebody waits to be alone, or is.
+    pub(super) fn is_anybody_apart(&self) -> bool {
+        self.alone.is_some() || !self.apart.is_empty()
     }
 
     /// When whatever else was begun is over, the next that must be alone goes.
@@ -152,19 +166,27 @@ impl Run {
         if self.processing || self.ready.is_empty() || !complete {
             return;
         }
-        let ready: Vec<Tag> = self.ready.drain(..self.ready.len().min(self.batch)).collect();
         let mut tags = Vec::new();
-        for tag in ready {
+        for tag in std::mem::take(&mut self.ready) {
             match self.fit(tag, now) {
-                Fit::Goes => tags.push(tag),
+                Fit::Goes if tags.len() < self.batch => tags.push(tag),
+                Fit::Goes | Fit::Waits => self.ready.push_back(tag),
                 Fit::AfterRenewal => self.step(tag, now, effects, Handling::keep),
+                Fit::AfterRenewalOfKey => {
+                    self.ready.push_back(tag);
+                    self.renew_key_of(tag, now, effects);
+                }
                 Fit::Late => self.step(tag, now, effects, Handling::on_deadline),
+                Fit::Lost => self.step(tag, now, effects, Handling::lose),
             }
         }
         let time_left = tags.iter().map(|tag| self.time_left(*tag, now)).min().unwrap_or_default();
-        let queue = &self.queue;
-        let work = tags.iter().filter_map(|tag| self.slots.get_mut(tag)?.handling.work(*tag, queue, time_left));
-        let work: Vec<Work> = work.collect();
+        let mut work = Vec::new();
+        for tag in tags {
+            let key_epoch = self.took_its_turn(tag);
+            let Some(slot) = self.slots.get_mut(&tag) else { continue };
+            work.extend(slot.handling.work(tag, &self.queue, time_left, key_epoch));
+        }
         if !work.is_empty() {
             self.processing = true;
             effects.push(Effect::Process(work));
@@ -173,14 +195,26 @@ impl Run {
 
     /// Whether a call like the longest so far would end while the claim holds and before the run does.
     fn fit(&self, tag: Tag, now: Instant) -> Fit {
-        if now >= self.release_at() || now.until(self.write_by()) <= self.longest_call {
+        let turn = self.turn(tag);
+        if turn == Turn::Lost {
+            return Fit::Lost;
+        }
+        if turn == Turn::HandOn || now >= self.release_at() || now.until(self.write_by()) <= self.longest_call {
             return Fit::Late;
+        }
+        if turn == Turn::Later {
+            return Fit::Waits;
         }
         if self.time_left(tag, now) > self.longest_call {
             return Fit::Goes;
         }
         let renewed = self.queue.working_time().saturating_sub(self.longest_call);
-        if renewed > ROUND_TRIPS { Fit::AfterRenewal } else { Fit::Late }
+        let key_is_old = self.key_ends(tag).is_some_and(|ends| now.until(ends) <= self.longest_call);
+        match (renewed > ROUND_TRIPS, key_is_old) {
+            (false, _) => Fit::Late,
+            (true, true) => Fit::AfterRenewalOfKey,
+            (true, false) => Fit::AfterRenewal,
+        }
     }
 
     /// How long a call with this message may take: until its claim must not be used any more, or the run must write down
@@ -188,7 +222,8 @@ impl Run {
     fn time_left(&self, tag: Tag, now: Instant) -> Duration {
         let claim_ends = self.slots.get(&tag).and_then(|slot| Some(slot.handling.held()?.since));
         let claim_ends = claim_ends.map(|since| since.plus(self.queue.working_time())).unwrap_or_default();
-        now.until(claim_ends.min(self.write_by()))
+        let key_ends = self.key_ends(tag).unwrap_or(claim_ends);
+        now.until(claim_ends.min(key_ends).min(self.write_by()))
     }
 
     /// When a call must have ended for what it did to be written down before the deadline.

@@ -61,13 +61,18 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_message_is_finished_once(choices in proptest::collection::vec(choice(), 20..400)) {
-        let mut world = World::default();
-        let ids: BTreeSet<String> = (0..6).map(|n| format!("m-{n}")).collect();
-        for id in &ids {
-            world.send(id, "body");
+    fn every_message_is_finished_once(hold in any::<bool>(), choices in proptest::collection::vec(choice(), 20..400)) {
+        let mut world = World::holding_back(hold);
+        let ids: BTreeSet<String> = (0..8).map(|n| format!("m-{n}")).collect();
+        for (n, id) in ids.iter().enumerate() {
+            match n {
+                0..3 => world.send(id, "body"),
+                3..6 => world.send_keyed(id, "one"),
+                _ => world.send_keyed(id, "two"),
+            }
         }
         world.send("m-0", "body");
+        world.send_keyed("m-3", "one");
         let mut random = 0;
         let mut fresh = |world: &mut World| {
             random += 1;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{Config, QueueConfig};
+use crate::config::{Config, OnKeyFailure, QueueConfig};
+use crate::id::Mark;
 use crate::message::{Delivery, LockRef, Outgoing, Properties, property};
-use crate::record::{ETag, Record, Seen, State};
-use crate::run::{Command, CommandKind, Copy, Effect, Event, Reply, Run, Step, Summary, Tag, Work};
+use crate::record::{Author, ETag, Record, Seen, State};
+use crate::run::{Command, CommandKind, Copy, Effect, Event, Reply, Run, Step, Summary, Tag, Target, Work};
 use crate::time::{Instant, UnixTime};
 
 /// The queue of all tests.
@@ -47,6 +48,10 @@ pub(super) enum Fate {
 #[derive(Debug, Default)]
 pub(super) struct World {
     pub(super) now: Duration,
+    /// Whether a message that fails holds back the others of its key.
+    hold: bool,
+    /// Of each key, the messages that were begun with their epochs, in order.
+    begun: BTreeMap<String, Vec<(String, u64)>>,
     /// How long each call of the processor takes.
     pub(super) call_takes: Duration,
     records: BTreeMap<String, Stored>,
@@ -70,8 +75,21 @@ impl World {
         Self { call_takes, ..Self::default() }
     }
 
+    pub(super) fn holding_back(hold: bool) -> Self {
+        Self { hold, ..Self::default() }
+    }
+
     pub(super) fn send(&mut self, id: &str, body: &str) {
-        let properties: Properties = [(property::ID, id)].into_iter().collect();
+        self.send_with(id, body, None);
+    }
+
+    pub(super) fn send_keyed(&mut self, id: &str, key: &str) {
+        self.send_with(id, "body", Some(key));
+    }
+
+    fn send_with(&mut self, id: &str, body: &str, key: Option<&str>) {
+        let key = key.map(|key| (property::KEY, key));
+        let properties: Properties = [(property::ID, id)].into_iter().chain(key).collect();
         self.enqueue(
             Outgoing {
                 message_id: Some(id.to_owned()),
@@ -130,6 +148,50 @@ impl World {
         if claimed {
             self.violations.push(format!("{}: begun at epoch {}, which was over", work.id, work.epoch));
         }
+        if let Some(key) = &work.key {
+            self.begins_with_key(work, key);
+        }
+    }
+
+    /// It holds the key's lock, comes between no two steps of another, and after none that must end first.
+    fn begins_with_key(&mut self, work: &Work, key: &str) {
+        let (id, epoch) = (&work.id, work.epoch);
+        let lock = self.lock(key).filter(|lock| lock.state == State::Processing).map(|lock| lock.epoch);
+        if lock.is_none() || lock != work.key_epoch {
+            self.violations
+                .push(format!("{id}: begun under epoch {:?} of its key, which has {lock:?}", work.key_epoch));
+        }
+        let line = self.begun.get(key).cloned().unwrap_or_default();
+        let this = (id.clone(), epoch);
+        if line.last() != Some(&this) && line.contains(&this) {
+            self.violations.push(format!("{id}: another of its key came between two of its steps"));
+        }
+        for (other, _) in line.iter().filter(|(other, _)| self.hold && other != id) {
+            let open = self.record(other).is_some_and(|record| !matches!(record.state, State::Done | State::Parked));
+            if open {
+                self.violations.push(format!("{id}: begun though {other} of its key has not ended"));
+            }
+        }
+        if line.last() != Some(&this) {
+            self.begun.entry(key.to_owned()).or_default().push(this);
+        }
+    }
+
+    /// The next delivery of the first message is its n-th.
+    pub(super) fn deliver_next_for_the(&mut self, n: u32) {
+        self.queue[0].deliveries = n - 1;
+    }
+
+    /// Somebody unknown has taken the lock of a key, now.
+    pub(super) fn hold_lock(&mut self, key: &str) {
+        let author = Author { owner: "somebody".to_owned(), mark: Mark::parse("theirs") };
+        let record = Record::first_key(key, queue().claim_ttl, None, author);
+        self.store(&crate::id::key_name("q", key), record);
+    }
+
+    /// The lock of a key.
+    pub(super) fn lock(&self, key: &str) -> Option<&Record> {
+        self.records.get(&crate::id::key_name("q", key)).map(|stored| &stored.record)
     }
 
     fn locked(&mut self, lock: &LockRef) -> Option<usize> {
@@ -153,7 +215,9 @@ impl World {
         Reply::Stored(Self::etag(version))
     }
 
-    fn perform(&mut self, command: Command, lock: &LockRef, name: &str) -> Reply {
+    fn perform(&mut self, command: Command, lock: Option<&LockRef>, name: &str) -> Reply {
+        let nothing = LockRef { sequence_number: 0, lock_token: String::new() };
+        let lock = lock.unwrap_or(&nothing);
         match command {
             Command::Create(_) if self.records.contains_key(name) => Reply::Exists,
             Command::Create(record) => self.store(name, record),
@@ -172,14 +236,8 @@ impl World {
                 }
                 _ => Reply::Refused,
             },
-            Command::Look => self.records.get(name).map_or(Reply::Missing, |stored| {
-                Reply::Found(Box::new(Seen {
-                    record: stored.record.clone(),
-                    etag: Self::etag(stored.version),
-                    last_modified: UnixTime(stored.last_modified.as_secs()),
-                    date: UnixTime(self.now.as_secs()),
-                }))
-            }),
+            Command::Look => self.look(name),
+            Command::LookAt { name } => self.look(&name),
             Command::Store { name, .. } if self.blobs.contains_key(&name) => Reply::Exists,
             Command::Store { name, content } => {
                 self.blobs.insert(name, content);
@@ -215,6 +273,17 @@ impl World {
         }
     }
 
+    fn look(&self, name: &str) -> Reply {
+        self.records.get(name).map_or(Reply::Missing, |stored| {
+            Reply::Found(Box::new(Seen {
+                record: stored.record.clone(),
+                etag: Self::etag(stored.version),
+                last_modified: UnixTime(stored.last_modified.as_secs()),
+                date: UnixTime(self.now.as_secs()),
+            }))
+        })
+    }
+
     fn complete(&mut self, lock: &LockRef, name: &str) -> Reply {
         let Some(index) = self.locked(lock) else { return Reply::LockLost };
         let gone = self.queue.remove(index);
@@ -236,7 +305,7 @@ enum Request {
     Probe,
     /// Waits for a message until then.
     Poll(Duration),
-    Command(Tag, Box<Command>, LockRef, String),
+    Command(Tag, Box<Command>, Option<LockRef>, String),
 }
 
 /// An instance of the handler: the real machine, and its requests under way.
@@ -256,7 +325,8 @@ pub(super) type Processor<'a> = dyn FnMut(&Work) -> Step + 'a;
 
 impl Worker {
     pub(super) fn start(world: &mut World, length: Duration, random: u128) -> Self {
-        let mut run = Run::new(queue(), 4, length, Instant(world.now), random);
+        let on_key_failure = if world.hold { OnKeyFailure::Hold } else { OnKeyFailure::Continue };
+        let mut run = Run::new(QueueConfig { on_key_failure, ..queue() }, 4, length, Instant(world.now), random);
         let effects = run.start();
         let mut worker =
             Self { run: Some(run), requests: VecDeque::new(), summary: None, received: 0, processed: Vec::new() };
@@ -296,8 +366,9 @@ impl Worker {
                 }
                 Effect::Perform { tag, command } => {
                     // The run may have ended meanwhile: a call of the processor took its time.
-                    let Some((lock, name)) = run.target(tag) else { continue };
-                    self.requests.push_back(Request::Command(tag, Box::new(command), lock.clone(), name.to_owned()));
+                    let Some(Target { lock, name }) = run.target(tag) else { continue };
+                    let (lock, name) = (lock.cloned(), name.to_owned());
+                    self.requests.push_back(Request::Command(tag, Box::new(command), lock, name));
                 }
                 Effect::Process(work) => {
                     let tags = work.iter().map(|work| work.tag).collect();
@@ -336,7 +407,7 @@ impl Worker {
                 let writes = matches!(*command, Command::Create(_) | Command::Write { .. });
                 let reply = match fate {
                     Fate::Swallowed => None,
-                    _ => Some(world.perform(*command, &lock, &name)),
+                    _ => Some(world.perform(*command, lock.as_ref(), &name)),
                 };
                 let lost = if writes { Reply::Unknown } else { Reply::Unavailable("lost".to_owned()) };
                 let reply = reply.filter(|_| fate == Fate::Answered).unwrap_or(lost);
