@@ -14,7 +14,7 @@ mod request;
 
 use http::{Request, Response, StatusCode, header};
 use oncebus_azure::connection::{ConnectionStringError, ServiceBusConnection, StorageConnection};
-use oncebus_core::config::{Config, ConfigError, settings};
+use oncebus_core::config::{Config, ConfigError, OnDone, settings};
 use oncebus_core::problem::{Kind, Problem};
 use oncebus_core::run::{Run, Summary, TroubleKind};
 use oncebus_core::secret::Secret;
@@ -53,7 +53,10 @@ async fn run(settings: &Settings, wanted: RunRequest) -> Summary {
         platform: &platform,
         listen: Broker::new(&platform, &settings.listen),
         send: Broker::new(&platform, &settings.send),
-        records: Records::new(&platform, &settings.storage, &settings.config.container),
+        records: match wanted.queue.on_done {
+            OnDone::Keep => Records::new(&platform, &settings.storage, &settings.config.container),
+            OnDone::Delete => Records::that_may_delete(&platform, &settings.storage, &settings.config.container),
+        },
         queue: wanted.queue.name.clone(),
     };
     let mut random = [0; 16];

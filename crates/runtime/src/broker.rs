@@ -17,8 +17,9 @@ use crate::platform::Platform;
 /// The longest that one request may take, its own waiting for a message not counted.
 const EACH: Duration = Duration::from_secs(10);
 
-/// How long a signed token is good for: longer than any run or request that uses it.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(20 * 60);
+/// How long a signed token is good for: an hour more than any run or request takes, for a clock of ours that is an hour slow
+/// signs what is an hour old.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(2 * 3_600);
 
 /// Service Bus behind one credential.
 #[derive(Debug)]

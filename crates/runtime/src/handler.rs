@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures::future::{Either, LocalBoxFuture, poll_fn, select};
 use futures::stream::{FuturesUnordered, Stream, StreamExt as _};
+use oncebus_azure::blob::listing::DeleteOutcome;
 use oncebus_core::message::{Delivery, LockRef};
 use oncebus_core::record::Seen;
 use oncebus_core::run::{
@@ -212,8 +213,8 @@ impl BrokerClock {
     }
 }
 
-/// Performs one command of a delivery, and says how many requests it took. `broker_time` is the broker's clock, for copies with a
-/// delay.
+/// Performs one command of a delivery or, without a `lock`, of a lock key, and says how many requests it took. `broker_time` is the
+/// broker's clock, for copies with a delay.
 pub async fn perform<P: Platform>(
     services: &Services<'_, P>,
     command: Command,
@@ -259,6 +260,14 @@ pub async fn perform<P: Platform>(
             Some(lock) => settled(listen.renew(queue, lock, deadline).await),
             None => no_lock(),
         },
+        Command::Delete { etag } => {
+            let (result, calls) = records.delete(name, &etag, deadline).await;
+            let reply = result.map(|outcome| match outcome {
+                DeleteOutcome::Deleted => Reply::Settled,
+                DeleteOutcome::Refused => Reply::Refused,
+            });
+            (reply.unwrap_or_else(|failure| read_failed(&failure)), calls)
+        }
         Command::Complete => match lock {
             Some(lock) => settled(listen.complete(queue, lock, deadline).await),
             None => no_lock(),

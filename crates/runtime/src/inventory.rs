@@ -1,6 +1,6 @@
 //! The container as an operator sees it: page by page, and with the right to delete.
 //!
-//! Apart from [`Records`](crate::records::Records), so that what a component is built of cannot even spell a delete. A SAS is
+//! Apart from [`Records`](crate::records::Records), whose SAS neither lists nor, but for queues with `release = "delete"`, deletes. A SAS is
 //! signed for each request, if there is a key to sign with: going through a container may take longer than any SAS lives.
 
 use std::time::Duration;

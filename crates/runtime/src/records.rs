@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request};
+use oncebus_azure::blob::listing::{DeleteOutcome, parse_delete};
 use oncebus_azure::blob::{
     self, BlobContainer, Condition, CreateOutcome, GetOutcome, HeadOutcome, Metadata, WriteOutcome, parse_create,
     parse_get, parse_head, parse_write,
 };
 use oncebus_azure::connection::StorageConnection;
+use oncebus_azure::sas::blob::Permissions;
 use oncebus_core::record::{ETag, Record, Seen};
 use oncebus_core::time::Instant;
 
@@ -26,8 +28,9 @@ const EACH: Duration = Duration::from_secs(10);
 /// The content type of a checkpoint: its bytes are the processor's own affair.
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// How long a SAS that is signed here is good for.
-const SAS_LIFETIME: Duration = Duration::from_secs(20 * 60);
+/// How long a SAS that is signed here is good for: an hour more than any run or request takes, for a clock of ours that is
+/// an hour slow signs what is an hour old.
+const SAS_LIFETIME: Duration = Duration::from_secs(2 * 3_600);
 
 /// A name that no record has: looking at it tells whether the storage answers and takes our SAS.
 const PROBE: &str = "probe";
@@ -62,6 +65,14 @@ impl<'p, P: Platform> Records<'p, P> {
     #[must_use]
     pub fn new(platform: &'p P, connection: &StorageConnection, container: &str) -> Self {
         Self { platform, container: BlobContainer::new(connection, container, platform.wall(), SAS_LIFETIME) }
+    }
+
+    /// The same with the right to delete, for a queue that keeps no records of what is done.
+    #[must_use]
+    pub fn that_may_delete(platform: &'p P, connection: &StorageConnection, container: &str) -> Self {
+        let expires = platform.wall().plus(SAS_LIFETIME);
+        let container = BlobContainer::with_permissions(connection, container, Permissions::RECORDS_DELETED, expires);
+        Self { platform, container }
     }
 
     /// Whether the storage answers and takes our SAS.
@@ -128,6 +139,16 @@ impl<'p, P: Platform> Records<'p, P> {
             }
         });
         (parsed, tries)
+    }
+
+    /// Deletes the version that is named. Repeated: a repetition whose first try came through is refused.
+    pub async fn delete(&self, name: &str, etag: &ETag, deadline: Instant) -> Counted<DeleteOutcome> {
+        let condition = match blob::ETag::parse(etag.as_str()) {
+            Ok(condition) => condition,
+            Err(error) => return (Err(Failure::Refused(error.to_string())), 0),
+        };
+        let (result, tries) = self.repeat(self.container.delete(name, &condition), deadline).await;
+        (result.and_then(|response| Ok(parse_delete(response)?)), tries)
     }
 
     async fn head(&self, name: &str, deadline: Instant) -> Counted<HeadOutcome> {

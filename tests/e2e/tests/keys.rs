@@ -58,7 +58,10 @@ async fn the_key_of_an_instance_that_died_is_taken_over_when_it_has_expired() {
     let early = world.run("orders").await;
     assert_eq!((early.done, early.key_busy), (0, 1), "{early:?}");
     let line = &early.active_locks[0];
-    assert!(line.starts_with("The lock key of message ID m-2 has an active lock") && line.contains(" until 20"), "{line}");
+    assert!(
+        line.starts_with("The lock key of message ID m-2 has an active lock") && line.contains(" until 20"),
+        "{line}"
+    );
     world.admin().advance_clock(Duration::from_secs(61));
     let later = world.run("orders").await;
     assert_eq!((later.done, world.queued("orders")), (2, 0), "{later:?}");

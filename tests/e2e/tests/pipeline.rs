@@ -171,6 +171,18 @@ async fn a_large_checkpoint_has_a_blob_of_its_own_and_survives_the_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_forgets_deletes_the_record_when_the_message_is_completed() {
+    let world = World::with(Setup::default().with_defaults("release = 'delete'")).await;
+    for _ in 0..2 {
+        world.send("orders", "m-1", "{}").await;
+        let summary = world.run("orders").await;
+        assert_eq!((summary.done, summary.duplicate, summary.calls.delete), (1, 0, 1), "{summary:?}");
+        assert!(world.blob_names().is_empty(), "{:?}", world.blob_names());
+    }
+    assert_eq!((world.effects("m-1"), world.stored().len()), (2, 1), "worked on twice; the store inserts if absent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_runs_at_once_never_process_a_message_twice() {
     let world = World::start().await;
     for n in 0..40 {

@@ -21,6 +21,8 @@ const LETTERS: &str = "racwdxyltfmei";
 impl Permissions {
     /// Read, create and write: all that the record protocol needs. No deleting, no listing.
     pub const RECORDS: Self = Self(0b1101);
+    /// The same, and deleting: for queues that keep no records of what is done.
+    pub const RECORDS_DELETED: Self = Self(0b1_1101);
     /// Read, delete and list: what sweeping needs.
     pub const SWEEP: Self = Self(0b1001_0001);
 
@@ -153,6 +155,7 @@ mod tests {
     #[test]
     fn permissions_are_written_in_the_services_order() {
         assert_eq!(Permissions::RECORDS.to_string(), "rcw");
+        assert_eq!(Permissions::RECORDS_DELETED.to_string(), "rcwd");
         assert_eq!(Permissions::SWEEP.to_string(), "rdl");
         assert_eq!(Permissions::parse("wcr"), Some(Permissions::RECORDS));
         assert_eq!(Permissions::parse("iemftlyxdwcar").unwrap().to_string(), LETTERS);

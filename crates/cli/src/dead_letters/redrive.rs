@@ -209,7 +209,7 @@ impl<'a> Redriver<'a> {
         loop {
             match next {
                 Next::Do(command) => {
-                    let (reply, _) = perform(&services, command, &lock, &name, None, deadline).await;
+                    let (reply, _) = perform(&services, command, Some(&lock), &name, None, deadline).await;
                     next = machine.on_reply(reply);
                 }
                 Next::Over(Ended { outcome: Outcome::Failed { during, why, denied: true }, .. }) => {
@@ -231,6 +231,7 @@ fn right(during: CommandKind, queue: &str) -> String {
         CommandKind::Create | CommandKind::Write | CommandKind::Store => {
             "the right Write to the container: an account key, or a SAS with r and w".to_owned()
         }
+        CommandKind::Delete => "the right Delete in the container: an account key, or a SAS with d".to_owned(),
         CommandKind::Renew | CommandKind::Complete | CommandKind::Abandon => "the right Listen".to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use oncebus_azure::sas::blob::Permissions;
-use oncebus_core::config::{Config, parse_document, settings};
+use oncebus_core::config::{Config, OnDone, parse_document, settings};
 use oncebus_core::secret::Secret;
 use oncebus_core::time::UnixTime;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ pub(crate) struct Variables(BTreeMap<&'static str, Secret>);
 
 impl Variables {
     /// The variables of an app at `public_url` that works with these services. With an account key the app is given
-    /// a SAS in its place: read, create and write, in the one container.
+    /// a SAS in its place: read, create and write, in the one container, and delete where a queue says so.
     pub(crate) fn new(
         document: &Document,
         public_url: &str,
@@ -39,7 +39,9 @@ impl Variables {
         now: UnixTime,
     ) -> Self {
         let expires = now.plus(STORAGE_SAS_LIFETIME);
-        let storage = services.storage.with_container_sas(&document.config.container, Permissions::RECORDS, expires);
+        let deletes = document.config.queues.values().any(|queue| queue.on_done == OnDone::Delete);
+        let permissions = if deletes { Permissions::RECORDS_DELETED } else { Permissions::RECORDS };
+        let storage = services.storage.with_container_sas(&document.config.container, permissions, expires);
         let mut values = BTreeMap::from([
             (settings::CONFIG_VARIABLE.key, Secret::new(&document.line)),
             (settings::PUBLIC_URL_VARIABLE.key, Secret::new(public_url)),

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-pub use queue::{OnKeyFailure, QueueConfig};
+pub use queue::{OnDone, OnKeyFailure, QueueConfig};
 use reader::{Reader, default_number, expected};
 
 /// A setting that is missing, unknown or out of range.

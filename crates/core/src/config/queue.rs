@@ -22,6 +22,15 @@ pub enum OnKeyFailure {
     Hold,
 }
 
+/// What becomes of the record of a message that is done and completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnDone {
+    /// It is kept, and with it what is known of the message.
+    Keep,
+    /// It is deleted.
+    Delete,
+}
+
 /// One queue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueueConfig {
@@ -53,6 +62,8 @@ pub struct QueueConfig {
     pub gather: Duration,
     /// See [`settings::ON_KEY_FAILURE`].
     pub on_key_failure: OnKeyFailure,
+    /// See [`settings::RELEASE`].
+    pub on_done: OnDone,
 }
 
 impl QueueConfig {
@@ -172,6 +183,11 @@ fn parse_one(
         None | Some("continue") => OnKeyFailure::Continue,
         Some(other) => return Err(unexpected(name, &settings::ON_KEY_FAILURE, other)),
     };
+    let on_done = match text(&mut own, &mut common, &settings::RELEASE)? {
+        Some("delete") => OnDone::Delete,
+        None | Some("keep") => OnDone::Keep,
+        Some(other) => return Err(unexpected(name, &settings::RELEASE, other)),
+    };
     let group = named(&mut own, &settings::GROUP, name, name)?;
     let poison_queue = named(&mut own, &settings::POISON_QUEUE, name, &format!("{name}.poison"))?;
     own.finish()?;
@@ -191,6 +207,7 @@ fn parse_one(
         batch,
         gather,
         on_key_failure,
+        on_done,
     };
     queue.check_times()?;
     Ok(queue)
@@ -232,6 +249,7 @@ fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::Config;
+    use super::{OnDone, OnKeyFailure};
 
     #[test]
     fn times_that_cannot_work_are_refused_with_the_numbers() {
@@ -261,6 +279,26 @@ mod tests {
         assert!(
             error("[queues.a]\npoison_queue = 'a b'").starts_with("configuration: queues.a.poison_queue: expected")
         );
+    }
+
+    #[test]
+    fn a_word_that_is_none_of_the_choices_is_refused() {
+        let error = |document: &str| Config::parse(document).unwrap_err().to_string();
+        assert_eq!(
+            error("[queues.a]\nrelease = 'forget'"),
+            "configuration: queues.a.release: expected `keep` or `delete`, found \"forget\""
+        );
+        assert_eq!(
+            error("[defaults]\non_key_failure = 'stop'\n[queues.a]"),
+            "configuration: queues.a.on_key_failure: expected `continue` or `hold`, found \"stop\""
+        );
+        let config =
+            Config::parse("[defaults]\non_key_failure = 'hold'\n[queues.a]\nrelease = 'delete'\n[queues.b]").unwrap();
+        assert_eq!(
+            (config.queues["a"].on_key_failure, config.queues["a"].on_done),
+            (OnKeyFailure::Hold, OnDone::Delete)
+        );
+        assert_eq!((config.queues["b"].on_key_failure, config.queues["b"].on_done), (OnKeyFailure::Hold, OnDone::Keep));
     }
 
     #[test]

@@ -265,6 +265,14 @@ pub const ON_KEY_FAILURE: Setting = text(
     "continue",
     "What happens to the messages of a lock key behind one that failed and is to be retried: `continue` goes on with them, `hold` holds them back until it is done or parked.",
 );
+/// `queues.NAME.release`.
+pub const RELEASE: Setting = text(
+    Place::Queue,
+    "release",
+    "`keep` or `delete`",
+    "keep",
+    "What becomes of the record of a message that is done and completed. `delete` is the lock alone, without memory: a duplicate is processed again, and epochs begin again with 1. It needs the right `d` in the SAS of `storage`.",
+);
 /// `webhooks.twilio.queue`.
 pub const TWILIO_QUEUE: Setting = text(
     Place::Twilio,
@@ -362,6 +370,7 @@ pub const SETTINGS: &[Setting] = &[
     BATCH,
     GATHER,
     ON_KEY_FAILURE,
+    RELEASE,
     TWILIO_QUEUE,
     CONFIG_VARIABLE,
     PUBLIC_URL_VARIABLE,

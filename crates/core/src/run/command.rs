@@ -53,6 +53,11 @@ pub enum Command {
     Complete,
     /// Give the delivery back to the broker.
     Abandon,
+    /// Delete the record under `If-Match`, once its delivery is completed.
+    Delete {
+        /// The version that must still be there.
+        etag: ETag,
+    },
 }
 
 /// A command without what it carries, for counting.
@@ -76,6 +81,8 @@ pub enum CommandKind {
     Complete,
     /// [`Command::Abandon`].
     Abandon,
+    /// [`Command::Delete`].
+    Delete,
 }
 
 impl CommandKind {
@@ -83,7 +90,7 @@ impl CommandKind {
     #[must_use]
     pub const fn service(self) -> Service {
         match self {
-            Self::Create | Self::Look | Self::Write | Self::Store | Self::Load => Service::Storage,
+            Self::Create | Self::Look | Self::Write | Self::Store | Self::Load | Self::Delete => Service::Storage,
             Self::Renew | Self::Send | Self::Complete | Self::Abandon => Service::ServiceBus,
         }
     }
@@ -103,6 +110,7 @@ impl Command {
             Self::Send(_) => CommandKind::Send,
             Self::Complete => CommandKind::Complete,
             Self::Abandon => CommandKind::Abandon,
+            Self::Delete { .. } => CommandKind::Delete,
         }
     }
 }
@@ -122,7 +130,7 @@ pub enum Reply {
     Missing,
     /// A conditional write was refused (404 or 412): somebody else has written.
     Refused,
-    /// The broker did as asked.
+    /// The broker did as asked; or the record is deleted.
     Settled,
     /// The broker no longer knows the lock.
     LockLost,

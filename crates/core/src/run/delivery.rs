@@ -82,6 +82,8 @@ enum Stage {
     Renewing,
     Sending(AfterCopy),
     Completing(Outcome),
+    /// Completed; its record goes.
+    Deleting(Outcome),
     GivingBack,
     Over,
 }
@@ -124,6 +126,8 @@ pub struct Handling {
     held: Option<Held>,
     /// The content of the record's checkpoint, where that is in a blob of its own.
     checkpoint: Option<Bytes>,
+    /// The record that is to be deleted when the delivery is completed.
+    delete: Option<ETag>,
     vanished: u8,
     looks: usize,
     alone: bool,
@@ -146,6 +150,7 @@ impl Handling {
             stage: Stage::Idle(Idle::New),
             held: None,
             checkpoint: None,
+            delete: None,
             vanished: 0,
             looks: 0,
             alone: false,
@@ -199,7 +204,8 @@ impl Handling {
     pub const fn is_settling(&self) -> bool {
         match self.stage {
             Stage::Writing(_, After::Go | After::Kept) => false,
-            Stage::Writing(..) | Stage::Sending(_) | Stage::Completing(_) | Stage::GivingBack | Stage::Over => true,
+            Stage::Writing(..) | Stage::Sending(_) | Stage::Completing(_) | Stage::Deleting(_) => true,
+            Stage::GivingBack | Stage::Over => true,
             _ => false,
         }
     }
@@ -307,8 +313,16 @@ impl Handling {
                 (other, _) => self.over(give_up(other)),
             },
             Stage::GivingBack => self.over(Outcome::Returned),
-            // Whether the broker answered or not, the record is final: what comes back is a duplicate.
-            Stage::Completing(outcome) => self.over(outcome),
+            Stage::Completing(outcome) => match (reply, self.delete.take()) {
+                (Reply::Settled, Some(etag)) => {
+                    self.stage = Stage::Deleting(outcome);
+                    Next::Do(Command::Delete { etag })
+                }
+                // Whether the broker answered or not, the record is final: what comes back is a duplicate.
+                _ => self.over(outcome),
+            },
+            // What could not be deleted is known for longer, and swept.
+            Stage::Deleting(outcome) => self.over(outcome),
             stage @ (Stage::Idle(_) | Stage::Working | Stage::Over) => {
                 self.stage = stage;
                 Next::Over(Outcome::Unsettled("a reply came that nothing had asked for".to_owned()))

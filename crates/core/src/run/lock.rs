@@ -109,6 +109,11 @@ impl KeyLock {
         matches!(self.stage, Stage::Looking | Stage::LookingAtBlock(..) | Stage::Taking(_)) && self.looks == 0
     }
 
+    /// Another holds it, as far as is known.
+    pub(super) const fn is_busy(&self) -> bool {
+        self.looks > 0 && self.held.is_none()
+    }
+
     pub(super) fn into_known(self) -> Option<(Box<Record>, ETag)> {
         self.known
     }

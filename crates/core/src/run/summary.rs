@@ -36,6 +36,9 @@ pub struct CallCounts {
     /// Large checkpoints read.
     #[serde(default)]
     pub load: u64,
+    /// Records deleted.
+    #[serde(default)]
+    pub delete: u64,
 }
 
 impl CallCounts {
@@ -46,6 +49,7 @@ impl CallCounts {
             CommandKind::Write => &mut self.write,
             CommandKind::Store => &mut self.store,
             CommandKind::Load => &mut self.load,
+            CommandKind::Delete => &mut self.delete,
             CommandKind::Renew => &mut self.renew,
             CommandKind::Send => &mut self.send,
             CommandKind::Complete => &mut self.complete,
@@ -67,6 +71,7 @@ impl CallCounts {
         self.write += other.write;
         self.store += other.store;
         self.load += other.load;
+        self.delete += other.delete;
     }
 
     /// What was added since an earlier sum.
@@ -84,6 +89,7 @@ impl CallCounts {
             write: self.write.saturating_sub(earlier.write),
             store: self.store.saturating_sub(earlier.store),
             load: self.load.saturating_sub(earlier.load),
+            delete: self.delete.saturating_sub(earlier.delete),
         }
     }
 
@@ -96,7 +102,7 @@ impl CallCounts {
     /// Requests to Blob Storage.
     #[must_use]
     pub const fn storage(&self) -> u64 {
-        self.create + self.look + self.write + self.store + self.load
+        self.create + self.look + self.write + self.store + self.load + self.delete
     }
 }
 

@@ -17,7 +17,7 @@ const BACK_OFF: Duration = Duration::from_secs(30);
 
 impl Transition<'_> {
     pub(super) fn begin(&mut self, worker: &mut Worker) -> Option<GoesOn> {
-        let work = worker.handling.work(Tag(0), &self.model.queue, Duration::ZERO)?;
+        let work = worker.handling.work(Tag(0), &self.model.queue, Duration::ZERO, None)?;
         let claimed = self.state.storage.is_claimed_by(worker.claim_held());
         self.state.broken.unless(claimed, Rule::StepsBeginClaimed);
         self.state.broken.unless(work.checkpoint == self.model.bounds.checkpoint(work.step), Rule::CheckpointsStay);

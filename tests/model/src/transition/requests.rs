@@ -42,7 +42,8 @@ impl Transition<'_> {
                 Reply::Settled
             }
             Command::Complete => self.complete(worker.id),
-            Command::Abandon => return None,
+            // No delivery is given back here, none has a lock key, and records are kept.
+            Command::Abandon | Command::LookAt { .. } | Command::Delete { .. } => return None,
         };
         if reply == Reply::LockLost {
             self.happens(Event::LockLost);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{After, AfterCopy, Handling, MAX_ATTEMPTS, REJECTED, Stage};
+use crate::config::OnDone;
 use crate::record::checkpoint::MAX_CHECKPOINT;
 use crate::record::retention::LONGEST_RETRY;
 use crate::record::{Checkpoint, ETag, Record, Release};
@@ -173,7 +174,11 @@ impl Handling {
 
     fn landed(&mut self, write: Write, etag: ETag, after: After, context: &mut Context<'_>) -> Next {
         match after {
-            After::Complete(outcome) => self.complete(outcome),
+            After::Complete(outcome) => {
+                let forget = outcome == Outcome::Done && context.queue.on_done == OnDone::Delete;
+                self.delete = forget.then_some(etag);
+                self.complete(outcome)
+            }
             After::Leave(outcome) => self.over(outcome),
             After::Poison => self.send_to_poison(write.into_parts().0, etag, context),
             After::Copy(copy, outcome) => self.send(*copy, AfterCopy::Complete(outcome)),

@@ -140,7 +140,8 @@ impl Run {
         if line.lock.is_free() {
             if line.members.is_empty() {
                 self.forget(key);
-            } else if !ending {
+            } else if !ending || line.lock.is_busy() {
+                // Towards the end, one last look at a key that was busy: what waits for it must not come straight back.
                 self.with_lock(key, now, effects, KeyLock::take);
             }
             return;
@@ -264,6 +265,12 @@ impl Run {
         if place.begun && outcome.is_final() {
             line.owed.take_if(|owed| owed == slot.handling.record_name());
         }
+    }
+
+    /// Whether it waits for a key that another holds.
+    pub(super) fn waits_for_key(&self, tag: Tag) -> bool {
+        let line = self.place(tag).and_then(|place| self.keys.get(&place.key));
+        line.is_some_and(|line| line.lock.is_busy() && line.members.contains(&tag))
     }
 
     /// How many keys will be held in a moment.

@@ -76,7 +76,7 @@ impl Run {
         self.after_twin.clear();
         self.apart.clear();
         let unbegun = self.slots.iter().filter(|(_, slot)| slot.handling.is_unbegun()).map(|(tag, _)| *tag);
-        for tag in unbegun.collect::<Vec<_>>() {
+        for tag in unbegun.filter(|tag| !self.waits_for_key(*tag)).collect::<Vec<_>>() {
             self.step(tag, now, effects, |handling, _| handling.give_back());
         }
     }

@@ -110,6 +110,16 @@ fn a_busy_key_costs_four_looks_and_nothing_for_each_message() {
 }
 
 #[test]
+fn a_message_that_waits_for_a_busy_key_at_the_end_of_the_run_does_not_come_straight_back() {
+    let mut world = World::default();
+    send(&mut world, &["m-1"]);
+    world.hold_lock("sender");
+    let mut worker = Worker::start(&mut world, Duration::from_secs(1), 1);
+    let summary = worker.finish(&mut world, &mut done);
+    assert_eq!((summary.key_busy, summary.returned), (1, 0), "{summary:?}");
+}
+
+#[test]
 fn a_busy_key_sends_its_messages_on_when_half_of_their_deliveries_are_used_up() {
     let mut world = World::default();
     send(&mut world, &["m-1"]);

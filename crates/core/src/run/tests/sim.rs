@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{Config, OnKeyFailure, QueueConfig};
+use crate::config::{Config, OnDone, OnKeyFailure, QueueConfig};
 use crate::id::Mark;
 use crate::message::{Delivery, LockRef, Outgoing, Properties, property};
 use crate::record::{Author, ETag, Record, Seen, State};
@@ -44,12 +44,47 @@ pub(super) enum Fate {
     Swallowed,
 }
 
+/// How wrong each clock is, in seconds. They have nothing in common but that they go on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Clocks {
+    /// The monotonic clock of the workers.
+    pub(super) worker: i64,
+    pub(super) broker: i64,
+    pub(super) storage: i64,
+    /// By how many seconds an hour the broker's gains on the storage's.
+    pub(super) broker_gains: u32,
+}
+
+/// What the clocks show at the beginning, so that one may be behind.
+const NOON: i64 = 12 * 3_600;
+
+impl Clocks {
+    fn shifted(now: Duration, by: i64) -> Duration {
+        now + Duration::from_secs(u64::try_from(NOON + by).expect("wrong by less than half a day"))
+    }
+
+    fn worker(self, now: Duration) -> Instant {
+        Instant(Self::shifted(now, self.worker))
+    }
+
+    fn broker(self, now: Duration) -> Duration {
+        Self::shifted(now + now * self.broker_gains / 3_600, self.broker)
+    }
+
+    fn storage(self, now: Duration) -> Duration {
+        Self::shifted(now, self.storage)
+    }
+}
+
 /// Both services.
 #[derive(Debug, Default)]
 pub(super) struct World {
     pub(super) now: Duration,
     /// Whether a message that fails holds back the others of its key.
     hold: bool,
+    /// Whether the record of what is done is deleted.
+    forget: bool,
+    clocks: Clocks,
     /// Of each key, the messages that were begun with their epochs, in order.
     begun: BTreeMap<String, Vec<(String, u64)>>,
     /// How long each call of the processor takes.
@@ -79,6 +114,15 @@ impl World {
         Self { hold, ..Self::default() }
     }
 
+    /// With records that are deleted when their messages are completed.
+    pub(super) fn forgetting() -> Self {
+        Self { forget: true, ..Self::default() }
+    }
+
+    pub(super) fn with_clocks(clocks: Clocks) -> Self {
+        Self { clocks, ..Self::default() }
+    }
+
     pub(super) fn send(&mut self, id: &str, body: &str) {
         self.send_with(id, body, None);
     }
@@ -103,7 +147,7 @@ impl World {
 
     fn enqueue(&mut self, message: Outgoing, delay: Duration) {
         self.next_sequence += 1;
-        let visible_at = self.now + delay;
+        let visible_at = self.clocks.broker(self.now) + delay;
         self.queue.push(Queued { sequence: self.next_sequence, message, deliveries: 0, visible_at, lock: None });
     }
 
@@ -116,7 +160,7 @@ impl World {
     }
 
     fn receive(&mut self) -> Option<Delivery> {
-        let now = self.now;
+        let now = self.clocks.broker(self.now);
         let next = self.queue.iter_mut().find(|queued| queued.visible_at <= now)?;
         self.next_lock += 1;
         let lock_token = format!("lock-{}", self.next_lock);
@@ -195,7 +239,7 @@ impl World {
     }
 
     fn locked(&mut self, lock: &LockRef) -> Option<usize> {
-        let now = self.now;
+        let now = self.clocks.broker(self.now);
         self.queue
             .iter()
             .position(|queued| queued.lock.as_deref() == Some(lock.lock_token.as_str()) && queued.visible_at > now)
@@ -211,7 +255,7 @@ impl World {
         }
         self.next_version += 1;
         let version = self.next_version;
-        self.records.insert(name.to_owned(), Stored { record, version, last_modified: self.now });
+        self.records.insert(name.to_owned(), Stored { record, version, last_modified: self.clocks.storage(self.now) });
         Reply::Stored(Self::etag(version))
     }
 
@@ -244,9 +288,16 @@ impl World {
                 Reply::Stored(Self::etag(0))
             }
             Command::Load { name } => self.blobs.get(&name).cloned().map_or(Reply::Missing, Reply::Loaded),
+            Command::Delete { etag } => match self.records.get(name) {
+                Some(stored) if Self::etag(stored.version) == etag => {
+                    self.records.remove(name);
+                    Reply::Settled
+                }
+                _ => Reply::Refused,
+            },
             Command::Renew => match self.locked(lock) {
                 Some(index) => {
-                    self.queue[index].visible_at = self.now + queue().lock_duration;
+                    self.queue[index].visible_at = self.clocks.broker(self.now) + queue().lock_duration;
                     Reply::Settled
                 }
                 None => Reply::LockLost,
@@ -254,7 +305,7 @@ impl World {
             Command::Complete => self.complete(lock, name),
             Command::Abandon => match self.locked(lock) {
                 Some(index) => {
-                    self.queue[index].visible_at = self.now;
+                    self.queue[index].visible_at = self.clocks.broker(self.now);
                     self.queue[index].lock = None;
                     Reply::Settled
                 }
@@ -279,7 +330,7 @@ impl World {
                 record: stored.record.clone(),
                 etag: Self::etag(stored.version),
                 last_modified: UnixTime(stored.last_modified.as_secs()),
-                date: UnixTime(self.now.as_secs()),
+                date: UnixTime(self.clocks.storage(self.now).as_secs()),
             }))
         })
     }
@@ -325,8 +376,14 @@ pub(super) type Processor<'a> = dyn FnMut(&Work) -> Step + 'a;
 
 impl Worker {
     pub(super) fn start(world: &mut World, length: Duration, random: u128) -> Self {
+        Self::start_with_batch(world, length, random, 4)
+    }
+
+    pub(super) fn start_with_batch(world: &mut World, length: Duration, random: u128, batch: usize) -> Self {
         let on_key_failure = if world.hold { OnKeyFailure::Hold } else { OnKeyFailure::Continue };
-        let mut run = Run::new(QueueConfig { on_key_failure, ..queue() }, 4, length, Instant(world.now), random);
+        let on_done = if world.forget { OnDone::Delete } else { OnDone::Keep };
+        let queue = QueueConfig { on_key_failure, on_done, ..queue() };
+        let mut run = Run::new(queue, batch, length, world.clocks.worker(world.now), random);
         let effects = run.start();
         let mut worker =
             Self { run: Some(run), requests: VecDeque::new(), summary: None, received: 0, processed: Vec::new() };
@@ -379,7 +436,7 @@ impl Worker {
                     let steps = work.iter().map(&mut *processor).collect();
                     let took = world.call_takes;
                     world.now += took;
-                    effects.extend(run.on(Event::Processed { tags, steps, took }, Instant(world.now)));
+                    effects.extend(run.on(Event::Processed { tags, steps, took }, world.clocks.worker(world.now)));
                 }
                 Effect::Note(_) => {}
             }
@@ -393,7 +450,7 @@ impl Worker {
     /// Performs one of its requests, and lets it have the reply, if there is one.
     pub(super) fn perform(&mut self, world: &mut World, index: usize, fate: Fate, processor: &mut Processor<'_>) {
         let Some(request) = self.requests.remove(index) else { return };
-        let now = Instant(world.now);
+        let now = world.clocks.worker(world.now);
         let event = match request {
             Request::Probe => Event::Probed(Ok(())),
             Request::Poll(_) => {
@@ -423,7 +480,7 @@ impl Worker {
     /// Lets it notice the time.
     pub(super) fn wake(&mut self, world: &mut World, processor: &mut Processor<'_>) {
         if let Some(run) = self.run.as_mut() {
-            let effects = run.wake(Instant(world.now));
+            let effects = run.wake(world.clocks.worker(world.now));
             self.take(effects, world, processor);
         }
     }
@@ -435,7 +492,8 @@ impl Worker {
                 Some(index) => self.perform(world, index, Fate::Answered, processor),
                 None => match self.run.as_ref() {
                     Some(run) => {
-                        world.now = self.next_poll_end(run.next_wake()).max(world.now + Duration::from_millis(1));
+                        let wake = world.now + world.clocks.worker(world.now).until(run.next_wake());
+                        world.now = self.next_poll_end(wake).max(world.now + Duration::from_millis(1));
                     }
                     None => break,
                 },
@@ -445,17 +503,18 @@ impl Worker {
         self.summary.clone().expect("a run ends")
     }
 
-    fn next_poll_end(&self, wake: Instant) -> Duration {
+    fn next_poll_end(&self, wake: Duration) -> Duration {
         let ends = self.requests.iter().filter_map(|request| match request {
             Request::Poll(until) => Some(*until),
             Request::Probe | Request::Command(..) => None,
         });
-        ends.chain([wake.0]).min().unwrap_or_default()
+        ends.chain([wake]).min().unwrap_or_default()
     }
 
     /// The next request that can be answered: a long poll waits while the queue is empty, until its end.
     fn next_request(&self, world: &World) -> Option<usize> {
-        let empty = !world.queue.iter().any(|queued| queued.visible_at <= world.now);
+        let broker_now = world.clocks.broker(world.now);
+        let empty = !world.queue.iter().any(|queued| queued.visible_at <= broker_now);
         let waits = |request: &Request| match request {
             Request::Poll(until) => empty && world.now < *until,
             Request::Probe | Request::Command(..) => false,
