@@ -114,8 +114,8 @@ impl Message {
     /// Bytes that it takes in an entity, headers of the broker included.
     #[must_use]
     pub fn stored_size(&self) -> u64 {
-        /// What makes the one recorded size of a described message (376 bytes for a body of 26 with eight
-        /// properties) come out about right.
+        /// An estimate: how the live service counts is not documented. It reported 376 bytes for a body of 26 with eight
+        /// properties, whose lengths are not known; with names and values of 8 to 10 characters this comes to 340 to 370.
         const MESSAGE: usize = 80;
         const PROPERTY: usize = 8;
         u64::try_from(self.size() + MESSAGE + PROPERTY * self.properties.len()).unwrap_or(u64::MAX)
