@@ -161,6 +161,7 @@ fn message(given: Given) -> Message {
         delivery_count: 1,
         attempt: given.attempt,
         epoch: given.epoch.into(),
+        key_epoch: None,
         step: given.step,
         checkpoint: given.checkpoint.map(String::into_bytes),
         time_left_ms: 40_000,
