@@ -13,8 +13,8 @@ mod support;
 
 use std::time::Duration;
 
-use oncebus_emulator::{Emulator, Limits, Options};
-use support::{Bus, raw, token};
+use oncebus_emulator::{Emulator, Limits, Options, Store};
+use support::{Bus, eventually, raw, token};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -44,6 +44,11 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     String::from_utf8(read).unwrap()
 }
 
+/// Waits until so many receivers wait at the queue.
+async fn waits(emulator: &Emulator, receivers: usize) {
+    eventually("receivers wait", || emulator.admin().waiting("q") == receivers).await;
+}
+
 /// Whether the other side closes, within ten seconds.
 async fn is_closed(stream: &mut TcpStream) -> bool {
     let mut rest = Vec::new();
@@ -63,6 +68,8 @@ async fn nonsense_is_refused_in_the_shape_of_the_service() {
         "GET / HTTP/1.1\r\nHo st: x\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: nine\r\n\r\n",
         "POST /q/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        // HTTP/2 with prior knowledge.
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0",
     ];
     for (url, begins, kind) in [
         (&bus.url, "<Error><Code>4", "application/xml; charset=utf-8"),
@@ -79,6 +86,93 @@ async fn nonsense_is_refused_in_the_shape_of_the_service() {
         }
     }
     assert_eq!(bus.send("q", "m").await, 201);
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn half_a_head_is_answered_when_no_more_comes() {
+    let head = Duration::from_millis(200);
+    let (emulator, bus) = start(Limits { head, ..Limits::default() }).await;
+    let half = "POST /q/messages HTTP/1.1\r\nHost: x\r\nX-Slow: ";
+    let late = raw(&address(&bus.url), half).await;
+    assert!(late.starts_with("HTTP/1.1 408 Request Timeout\r\n") && late.contains("<Code>408</Code>"), "{late}");
+    let mut stream = TcpStream::connect(address(&bus.url)).await.unwrap();
+    stream.write_all(half.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let ended = read_until(&mut stream, "</Error>").await;
+    assert!(ended.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{ended}");
+    // After an answer, and before any byte, there is nothing to say.
+    for request in ["", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        let answer = raw(&address(&bus.url), request).await;
+        assert_eq!(answer.matches("HTTP/1.1").count(), usize::from(!request.is_empty()), "{answer}");
+    }
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_in_a_long_poll_takes_no_message_whatever_it_sent_behind_it() {
+    let directory = tempfile::tempdir().unwrap();
+    for store in [Store::Memory, Store::Sqlite(directory.path().join("emulator.db"))] {
+        let options = Options { queues: vec!["q".into()], store, ..Options::default() };
+        let emulator = Emulator::start(options).await.unwrap();
+        let bus = Bus::new(&emulator.service_bus_url());
+        let (address, token) = (address(&bus.url), &bus.token);
+        let poll = |method: &str, body: &str| {
+            let length = body.len();
+            format!(
+                "{method} /q/messages/head?timeout=30 HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\
+                 Content-Length: {length}\r\n\r\n{body}"
+            )
+        };
+        let much = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000));
+        for (method, body, behind) in [
+            ("DELETE", "", ""),
+            ("DELETE", "", "\r\n"),
+            ("DELETE", "", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+            ("DELETE", "", &*much),
+            ("DELETE", "{}", "\r\n"),
+            ("POST", "", "\r\n"),
+        ] {
+            let mut stream = TcpStream::connect(&address).await.unwrap();
+            stream.write_all((poll(method, body) + behind).as_bytes()).await.unwrap();
+            waits(&emulator, 1).await;
+            drop(stream);
+            waits(&emulator, 0).await;
+            assert_eq!(bus.send("q", "m").await, 201);
+            let request = bus.request(reqwest::Method::DELETE, "q/messages/head?timeout=0");
+            assert_eq!(request.send().await.unwrap().status(), 200, "{method} {body:?} {behind:.20?}");
+        }
+        emulator.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_behind_a_long_poll_is_answered_after_it() {
+    let (emulator, bus) = start(Limits::default()).await;
+    let token = &bus.token;
+    let mut stream = TcpStream::connect(address(&bus.url)).await.unwrap();
+    let poll = format!(
+        "DELETE /q/messages/head?timeout=30 HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: 0\r\n\r\n"
+    );
+    stream.write_all(poll.as_bytes()).await.unwrap();
+    waits(&emulator, 1).await;
+    // In pieces, so that some of it is read by hyper and some by the one who waits.
+    for piece in [&poll, "POST /q/messages HTTP/1.1\r\nHost: x\r\nAuthorization: ", token, "\r\nContent-Le"] {
+        stream.write_all(piece.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bus.send("q", "first").await, 201);
+    let first = read_until(&mut stream, "\r\n0\r\n\r\n").await;
+    assert!(first.starts_with("HTTP/1.1 200 OK\r\n") && first.contains("first"), "{first}");
+    waits(&emulator, 1).await;
+    assert_eq!(bus.send("q", "second").await, 201);
+    let second = read_until(&mut stream, "\r\n0\r\n\r\n").await;
+    assert!(second.starts_with("HTTP/1.1 200 OK\r\n") && second.contains("second"), "{second}");
+    stream.write_all(b"ngth: 5\r\n\r\nthird").await.unwrap();
+    let third = read_until(&mut stream, "\r\n0\r\n\r\n").await;
+    assert!(third.starts_with("HTTP/1.1 201 Created\r\n"), "{third}");
+    assert_eq!(emulator.admin().messages("q").len(), 1);
     emulator.shutdown().await;
 }
 

@@ -3,11 +3,13 @@
 pub(crate) mod admin;
 pub(crate) mod blob;
 pub(crate) mod casing;
+mod line;
 mod payload;
 pub(crate) mod server;
 pub(crate) mod service_bus;
 mod wire;
 
+pub(crate) use line::Presence;
 pub(crate) use payload::Payload;
 
 use std::error::Error;

@@ -15,13 +15,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::wire::{Nonsense, Wire};
+use super::line::{Line, Presence, Turn};
+use super::wire::{Nonsense, Wire, refusal};
 use super::{Answer, Secure};
 use crate::time::UnixMillis;
 
@@ -159,7 +160,7 @@ async fn accept<H: Handler>(
 
 /// Nothing when the client does not speak TLS; it was told so.
 async fn handshake<H: Handler>(
-    mut stream: TcpStream,
+    stream: TcpStream,
     acceptor: &TlsAcceptor,
     handler: &H,
 ) -> std::io::Result<Option<tokio_rustls::server::TlsStream<TcpStream>>> {
@@ -170,40 +171,58 @@ async fn handshake<H: Handler>(
         0 => Ok(None),
         _ if first == [HANDSHAKE] => acceptor.accept(stream).await.map(Some),
         _ => {
-            let answer = handler.nonsense(StatusCode::BAD_REQUEST).response(StatusCode::BAD_REQUEST, handler.time());
-            stream.write_all(&answer).await?;
-            stream.shutdown().await?;
-            // What was sent is read, or closing would reset the connection before the answer is seen.
-            tokio::io::copy(&mut stream.take(64 * 1024), &mut tokio::io::sink()).await?;
+            refuse(&Line::new(stream), StatusCode::BAD_REQUEST, handler).await;
             Ok(None)
         }
     }
 }
 
 async fn connection<H: Handler>(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     is_secure: bool,
     limits: &Limits,
     handler: Arc<H>,
     mut closing: watch::Receiver<bool>,
 ) {
-    let wire = Wire::new(stream, Arc::clone(&handler));
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let line = Arc::new(Line::new(stream));
+    let service = service_fn(|mut request: Request<Incoming>| {
         if is_secure {
             request.extensions_mut().insert(Secure);
         }
-        Arc::clone(&handler).handle(request)
-    });
-    let connection = settings(limits).serve_connection(wire, service);
-    let mut connection = std::pin::pin!(connection);
-    if !*closing.borrow() {
-        tokio::select! {
-            ended = connection.as_mut() => return note(ended),
-            _ = closing.changed() => {}
+        request.extensions_mut().insert(Presence::of(&line));
+        let (handler, line) = (Arc::clone(&handler), Arc::clone(&line));
+        line.turn(Turn::Handler);
+        async move {
+            let answer = handler.handle(request).await;
+            line.turn(Turn::Answer);
+            answer
         }
+    });
+    let connection = settings(limits).serve_connection(Wire::new(Arc::clone(&line)), service);
+    let mut connection = std::pin::pin!(connection);
+    let early = async {
+        if !*closing.borrow() {
+            let _ = closing.changed().await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = early => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Some(status) = refusal(&line, &ended) {
+        refuse(&line, status, &*handler).await;
     }
-    connection.as_mut().graceful_shutdown();
-    note(connection.await);
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// Says in the service's own words that a request cannot be read, and closes.
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(line: &Line<S>, status: StatusCode, handler: &impl Handler) {
+    line.refuse(handler.nonsense(status).response(status, handler.time())).await;
 }
 
 /// How every port speaks HTTP/1.1 unless its limits are others; for comparisons with a server that does
@@ -221,13 +240,8 @@ fn settings(limits: &Limits) -> http1::Builder {
         .max_header_size(limits.head_bytes)
         // The services' clocks may be moved; they write the date themselves.
         .auto_date_header(false)
-        // A client that closes its half has gone away: its long poll must not take a message.
+        // A client that closes its half has gone away: its long poll must not take a message. Where hyper does
+        // not look, those who wait do: see `line`.
         .half_close(false);
     settings
-}
-
-fn note(ended: hyper::Result<()>) {
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
-    }
 }

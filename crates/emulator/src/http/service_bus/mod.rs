@@ -23,7 +23,7 @@ use hyper::body::Incoming;
 
 use super::server::Handler;
 use super::wire::Nonsense;
-use super::{Answer, BodyError, Hangup, Payload, Source, read_body};
+use super::{Answer, BodyError, Hangup, Payload, Presence, Source, read_body};
 use crate::auth::service_bus::{Claim, Rules};
 use crate::behaviour::{Behaviour, GetHead};
 use crate::broker::{BrokerProperties, Message, ReceiveMode};
@@ -141,8 +141,10 @@ impl ServiceBus {
         };
         match route.operation {
             Operation::Peek => self.peek(&route).await,
-            Operation::PeekLock => self.receive(&head, &route, host, ReceiveMode::PeekLock).await,
-            Operation::ReceiveAndDelete => self.receive(&head, &route, host, ReceiveMode::ReceiveAndDelete).await,
+            Operation::PeekLock => present(&head, self.receive(&head, &route, host, ReceiveMode::PeekLock)).await,
+            Operation::ReceiveAndDelete => {
+                present(&head, self.receive(&head, &route, host, ReceiveMode::ReceiveAndDelete)).await
+            }
             _ => {
                 self.calls.count(Service::ServiceBus, name);
                 let strike = self.faults.strike(Service::ServiceBus, name, &route.name, Moment::Any);
@@ -256,6 +258,21 @@ fn respond(status: StatusCode, payload: Payload, now: UnixMillis) -> Response<Pa
 fn wrong_method() -> Refusal {
     let text = "40500: The specified HTTP verb is not valid here.";
     Refusal::Said(StatusCode::METHOD_NOT_ALLOWED, text.to_owned())
+}
+
+/// Goes on for as long as the client is there: one that went away while it waited takes no message.
+async fn present<T>(head: &http::request::Parts, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let gone = async {
+        match head.extensions.get::<Presence>() {
+            Some(presence) => presence.gone().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = gone => Err(Failure::Hangup),
+        done = work => done,
+    }
 }
 
 /// What a fault does before the operation.

@@ -78,6 +78,7 @@ pub(super) fn nonsense(status: StatusCode, now: UnixMillis) -> String {
         StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
             "40000: The head of the request is too large."
         }
+        StatusCode::REQUEST_TIMEOUT => "40000: The head of the request took too long to arrive.",
         _ => "40000: The request cannot be read as HTTP/1.1 as it is spoken at this port.",
     };
     xml(status, detail, "NoSystemTracker", now)
