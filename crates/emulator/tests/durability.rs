@@ -15,6 +15,7 @@ mod support;
 
 use std::process::Command;
 
+use oncebus_emulator::{Emulator, Options, Store};
 use program::{Program, Scratch};
 use reqwest::Method;
 use support::{Blobs, Bus, headers, outcome};
@@ -110,6 +111,54 @@ async fn a_kill_amid_forwarding_neither_loses_nor_doubles() {
     let once: std::collections::BTreeSet<&String> = there.iter().collect();
     assert_eq!(once.len(), there.len(), "a message is there twice");
     assert!(accepted.iter().all(|body| once.contains(body)), "an accepted message is lost");
+}
+
+#[tokio::test]
+async fn a_database_belongs_to_one_process_and_is_free_when_that_dies() {
+    let scratch = Scratch::new("exclusive");
+    let program = Program::start(&scratch.database(), &ARGUMENTS);
+    let bus = Bus::new(&program.service_bus);
+    assert_eq!(bus.send("q", "first").await, 201);
+    let second = Command::new(env!("CARGO_BIN_EXE_oncebus-emulator"))
+        .args(ARGUMENTS)
+        .arg("--store")
+        .arg(scratch.database())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(!second.status.success() && said.contains("the database is in use"), "{said}");
+    assert!(second.stdout.is_empty(), "it opened ports first");
+    assert_eq!(bus.send("q", "second").await, 201);
+    let options = || Options { store: Store::Sqlite(scratch.database()), ..Options::default() };
+    assert!(Emulator::start(options()).await.is_err());
+    program.kill();
+
+    let emulator = Emulator::start(options()).await.unwrap();
+    assert_eq!(emulator.admin().messages("q").len(), 2);
+    // The lock holds within one process too.
+    let refused = Emulator::start(options()).await.unwrap_err();
+    let source = std::error::Error::source(&refused).unwrap();
+    assert!(source.to_string().contains("another emulator in this one"), "{source}");
+    emulator.shutdown().await;
+    Emulator::start(options()).await.unwrap().shutdown().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_may_read_the_database() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scratch = Scratch::new("private");
+    let program = Program::start(&scratch.database(), &ARGUMENTS);
+    assert_eq!(Bus::new(&program.service_bus).send("q", "secret").await, 201);
+    let folder = scratch.database().parent().unwrap().to_owned();
+    let files = std::fs::read_dir(folder)
+        .unwrap()
+        .map(Result::unwrap)
+        .map(|file| (file.file_name().into_string().unwrap(), file.metadata().unwrap().permissions().mode() & 0o777));
+    let mut files: Vec<_> = files.collect();
+    files.sort();
+    assert_eq!(files, [("emulator.db".to_owned(), 0o600), ("emulator.db-wal".to_owned(), 0o600)]);
+    program.kill();
 }
 
 #[test]

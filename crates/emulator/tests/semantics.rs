@@ -307,3 +307,39 @@ async fn a_database_of_the_first_layout_is_upgraded_and_one_of_the_future_refuse
     let source = std::error::Error::source(&refused).unwrap();
     assert_eq!(source.to_string(), "the database has the layout of another version: 99");
 }
+
+/// What layout 2 has beside the first: topics.
+const LAYOUT_2: &str = r#"
+CREATE TABLE topics (key TEXT PRIMARY KEY, options TEXT NOT NULL, next_sequence INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO topics VALUES ('events', '{"name":"Events","description":{"elements":{"AutoDeleteOnIdle":"PT5M"}},
+    "subscriptions":{"events/subscriptions/all":[
+        {"name":"$Default","created_at":0,"filter":"True","action":null,"shown":"<Filter/>"}]}}', 5);
+INSERT INTO queues VALUES ('events/subscriptions/all', '{"name":"Events/subscriptions/all"}', 3, 1);
+INSERT INTO messages VALUES ('events/subscriptions/all', 0, 2, 1795132800000, 1, NULL, NULL,
+    '{"content_type":null,"broker":{"message_id":"m2"},"properties":[]}', X'6b657074');
+PRAGMA user_version = 2;
+"#;
+
+#[tokio::test]
+async fn a_database_of_the_second_layout_keeps_its_topics() {
+    let scratch = Scratch::new();
+    let path = scratch.0.join("store.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch(LAYOUT_1).unwrap();
+    connection.execute_batch(LAYOUT_2).unwrap();
+    drop(connection);
+    for count in [2, 3] {
+        let (emulator, bus) = start(Options { store: scratch.store(), ..Options::default() }).await;
+        assert_eq!(bus.send("events", "m").await, 201);
+        let messages = emulator.admin().messages("Events/subscriptions/all");
+        let seen: Vec<_> = messages.iter().map(|m| (m.sequence_number, m.delivery_count)).collect();
+        assert_eq!(seen, [(Some(2), 1), (Some(3), 0), (Some(4), 0)][..count]);
+        assert_eq!(messages[0].message_id, "m2");
+        emulator.shutdown().await;
+    }
+    // Nobody knew when the topic was used: its idleness began with the upgrade, and its description takes effect.
+    let (emulator, bus) = start(Options { store: scratch.store(), ..Options::default() }).await;
+    emulator.admin().advance_service_bus_clock(Duration::from_secs(301));
+    assert_eq!(bus.send("events", "m").await, 404);
+    emulator.shutdown().await;
+}

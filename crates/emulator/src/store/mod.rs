@@ -10,7 +10,8 @@
 //! have seen is there.
 //!
 //! What is promised: an answered operation survives the death of the process (`kill -9`). A crash of
-//! the whole machine may take the last moments with it (`synchronous = NORMAL`).
+//! the whole machine may take the last moments with it (`synchronous = NORMAL`). A database belongs to one
+//! emulator at a time; a second one is refused when it opens it.
 
 mod layout;
 mod sqlite;
@@ -41,6 +42,12 @@ pub enum StoreError {
     /// SQLite refused.
     #[error("the database failed")]
     Database(#[from] rusqlite::Error),
+    /// The database is another's: one at a time may have it.
+    #[error("the database is in use: another process, or another emulator in this one, has it open")]
+    InUse,
+    /// The file could not be made.
+    #[error("the database's file cannot be made")]
+    File(#[source] std::io::Error),
     /// A row that this version cannot read.
     #[error("unreadable row in the database")]
     Row(#[from] serde_json::Error),
@@ -83,6 +90,8 @@ pub(crate) struct Kept {
 struct Write {
     rows: Vec<Row>,
     done: oneshot::Sender<()>,
+    /// Whether the writer ends after this.
+    is_last: bool,
 }
 
 /// The way to the writer; in memory there is none and every ticket is good at once.
@@ -139,7 +148,7 @@ impl Journal {
                 let (done, written) = oneshot::channel();
                 self.handed_over.fetch_add(1, Ordering::SeqCst);
                 // A writer that is gone drops the sender, which the ticket notices.
-                let _ = writer.send(Write { rows, done });
+                let _ = writer.send(Write { rows, done, is_last: false });
                 Ticket::Pending(written)
             }
             _ => Ticket::Written,
@@ -151,9 +160,10 @@ impl Journal {
         self.written.load(Ordering::SeqCst) != self.handed_over.load(Ordering::SeqCst)
     }
 
-    /// Waits until everything is written, and closes the database.
-    pub(crate) fn close(mut self) {
-        self.writer = None;
+    /// Waits until everything is written, and closes the database. What is appended after that is never written.
+    pub(crate) fn close(&self) {
+        let Some(writer) = &self.writer else { return };
+        let _ = writer.send(Write { rows: Vec::new(), done: oneshot::channel().0, is_last: true });
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
         if let Some(thread) = thread {
             let _ = thread.join();
@@ -186,8 +196,12 @@ fn write_all(database: &mut sqlite::Database, writes: &mpsc::Receiver<Write>, wr
             return;
         }
         written.fetch_add(u64::try_from(group.len()).unwrap_or(0), Ordering::SeqCst);
+        let is_last = group.iter().any(|write| write.is_last);
         for write in group {
             let _ = write.done.send(());
+        }
+        if is_last {
+            return;
         }
     }
 }

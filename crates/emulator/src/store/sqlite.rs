@@ -1,10 +1,13 @@
 //! The SQLite store: one row per message, remembered id, queue, container and blob.
 
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
 use super::{Kept, Row, StoreError, layout};
@@ -22,10 +25,17 @@ pub(super) struct Database {
 }
 
 impl Database {
+    /// Opens a database for this process alone, made when absent.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        /// An emulator that is just ending is waited for.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        make_private(path)?;
         let mut connection = Connection::open(path)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.busy_timeout(PATIENCE)?;
+        take(&mut connection).map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse,
+            _ => StoreError::Database(error),
+        })?;
         connection.set_prepared_statement_cache_capacity(32);
         layout::bring_up_to_date(&mut connection)?;
         Ok(Self { connection })
@@ -141,6 +151,31 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// Makes the file, for nobody but its owner: descriptions hold keys, and bodies anything. SQLite gives the files beside
+/// it the same mode. One that is there already stays as it is, and is not opened here: closing it would take the
+/// locks of whoever else has it open in this process.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    let mut file = OpenOptions::new();
+    file.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
+    match file.open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(StoreError::File(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Takes the database until the process ends, however it ends. Two that wrote what each has in memory would destroy
+/// each other's rows.
+fn take(connection: &mut Connection) -> rusqlite::Result<()> {
+    // Before the log is first looked at, so that there is no shared memory for another process to join.
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // The lock comes with the first transaction, and stays.
+    connection.transaction_with_behavior(TransactionBehavior::Exclusive)?.commit()
 }
 
 fn write_broker(to: &Transaction<'_>, change: &broker::Change) -> Result<(), StoreError> {
