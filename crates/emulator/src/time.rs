@@ -5,6 +5,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::fmt::rfc2822::DateTimeParser;
 use serde::{Deserialize, Serialize};
 
 const MILLIS_PER_DAY: i64 = 86_400_000;
@@ -59,6 +60,22 @@ impl UnixMillis {
     #[must_use]
     pub fn parse_http_date(text: &str) -> Option<Self> {
         httpdate::parse_http_date(text).ok().map(Self::from)
+    }
+
+    /// Reads a date as clients write them into properties: an HTTP-date, ISO 8601 with any offset (UTC when it has
+    /// none), or RFC 2822 (`Fri, 6 Nov 2026 17:00:00 +0100`), in any case. A zone with a name must be UTC's.
+    #[must_use]
+    pub fn parse_date(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let iso = || text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_millisecond()));
+        let mail = || {
+            const PARSER: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
+            let zone = text.rsplit(' ').next()?;
+            let is_utc = ["GMT", "UTC", "UT", "Z"].iter().any(|name| zone.eq_ignore_ascii_case(name));
+            let is_known = is_utc || zone.starts_with(['+', '-']);
+            PARSER.parse_timestamp(text).ok().filter(|_| is_known).map(|at| Self(at.as_millisecond()))
+        };
+        Self::parse_http_date(text).or_else(|| Self::parse_iso(text)).or_else(iso).or_else(mail)
     }
 
     /// Reads an ISO 8601 date as SAS tokens carry it: `2026-11-20`, `2026-11-20T10:00Z`,
@@ -153,6 +170,33 @@ mod tests {
         assert_eq!(UnixMillis::parse_iso("2026-11-20T00:00:00.0250000Z"), Some(UnixMillis(midnight.0 + 25)));
         for bad in ["", "2026", "2026-13-01", "2026-11-20T25:00Z", "2026-11-20T00:00:00+01:00", "26-11-20"] {
             assert_eq!(UnixMillis::parse_iso(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn properties_may_carry_dates_as_real_clients_write_them() {
+        let five = UnixMillis(1_795_194_000_000);
+        for text in [
+            "Fri, 20 Nov 2026 17:00:00 GMT",
+            "fri, 20 nov 2026 17:00:00 gmt",
+            "Fri, 20 Nov 2026 17:00:00 UTC",
+            "Fri, 20 Nov 2026 17:00:00 +0000",
+            "Fri, 20 Nov 2026 18:30:00 +0130",
+            "20 Nov 2026 17:00:00 GMT",
+            "2026-11-20T17:00:00+00:00",
+            "2026-11-20T12:00:00.000-05:00",
+            "2026-11-20t17:00:00z",
+            "2026-11-20 17:00:00Z",
+            "2026-11-20T17:00:00",
+            " 2026-11-20T17:00Z ",
+        ] {
+            assert_eq!(UnixMillis::parse_date(text), Some(five), "{text}");
+        }
+        let sixth = UnixMillis(five.0 - 14 * MILLIS_PER_DAY);
+        assert_eq!(UnixMillis::parse_date("Fri, 6 Nov 2026 17:00:00 GMT"), Some(sixth));
+        for bad in ["", "soon", "17:00", "1795194000", "Fri, 20 Nov 2026 17:00:00 CET", "Fri, 31 Feb 2026 17:00:00 GMT"]
+        {
+            assert_eq!(UnixMillis::parse_date(bad), None, "{bad}");
         }
     }
 

@@ -132,6 +132,30 @@ async fn a_batch_is_delivered_in_order_with_its_properties() {
 }
 
 #[tokio::test]
+async fn of_a_batch_the_whole_text_counts() {
+    let (emulator, bus) = start(vec!["q".into()]).await;
+    // Each escape is six bytes of text and one of the message.
+    let escaped = |count: usize| format!("[{{\"Body\":\"{}\"}}]", "\\u0041".repeat(count));
+    assert_eq!(bus.send_batch("q", &escaped(40_000)).await, 201);
+    assert_eq!(bus.send_batch("q", &escaped(50_000)).await, 403);
+    assert_eq!(emulator.admin().messages("q").len(), 1);
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_property_neither_comes_from_the_connection_nor_takes_a_header_of_the_gateway() {
+    let (emulator, bus) = start(vec!["q".into()]).await;
+    let hop = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n";
+    let sent =
+        wire(&bus, "POST", "q/messages", &format!("{hop}Strict-Transport-Security: never\r\nmine: 1\r\n"), "m").await;
+    assert!(sent.starts_with("HTTP/1.1 201 "), "{sent}");
+    let received = wire(&bus, "DELETE", "q/messages/head?timeout=0", "", "").await;
+    assert_eq!(shape(&received).1, expected(&["brokerproperties", "mine", "transfer-encoding"]));
+    assert!(received.contains("Strict-Transport-Security: max-age=31536000\r\n"), "{received}");
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_long_poll_wakes_when_a_message_comes() {
     let (emulator, bus) = start(vec!["q".into()]).await;
     let waiting = tokio::spawn({

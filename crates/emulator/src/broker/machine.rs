@@ -87,6 +87,20 @@ impl Broker {
         Ok(())
     }
 
+    /// Whether a batch of so many bytes, as it was written, may be sent to an entity. One that is absent is
+    /// refused when it is sent to.
+    ///
+    /// # Errors
+    /// [`BrokerError::TooLarge`].
+    pub fn check_batch(&self, path: &EntityPath, bytes: usize) -> Result<(), BrokerError> {
+        let limit = match self.entities.get(&path.key) {
+            None => return Ok(()),
+            Some(Entity::Queue(queue)) => queue.options().max_message_bytes,
+            Some(Entity::Topic(topic)) => topic.options().max_message_bytes,
+        };
+        if bytes > limit { Err(BrokerError::TooLarge { size: bytes, limit }) } else { Ok(()) }
+    }
+
     /// Whether an entity could accept these messages.
     pub(super) fn check(&self, key: &str, messages: &[Arc<Message>]) -> Result<(), BrokerError> {
         match self.entities.get(key).ok_or(BrokerError::NotFound)? {

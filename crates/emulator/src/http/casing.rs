@@ -23,6 +23,12 @@ const NAMES: &str = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nTransfer
                      Content-Type: x\r\nServer: x\r\nStrict-Transport-Security: x\r\nDate: x\r\nLocation: x\r\n\
                      BrokerProperties: x\r\nETag: x\r\nConnection: close\r\n\r\n0\r\n\r\n";
 
+/// The names alone.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.lines().filter_map(|line| line.split_once(": ")).map(|(name, _)| name)
+}
+
 /// What an answer's extensions need for its names to be written as recorded. Empty, and names are small, if
 /// hyper keeps none.
 pub(crate) async fn as_recorded() -> Extensions {

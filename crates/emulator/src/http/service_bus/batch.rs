@@ -4,7 +4,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::properties::{custom_from_json, parse_broker};
+use super::properties::{boolean, custom_from_json, parse_broker};
 use crate::broker::{BrokerProperties, Message};
 
 /// The content type that makes a body a batch. With parameters it is an ordinary message.
@@ -15,6 +15,8 @@ const DELIVERED_AS: &str = "application/xml; charset=utf-8";
 
 /// Reads a batch.
 pub(super) fn parse(body: &[u8]) -> Result<Vec<Message>, &'static str> {
+    // Some clients begin every text with a byte order mark.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let items: Vec<Value> = serde_json::from_slice(body).map_err(|_| "the batch must be a JSON array")?;
     items.iter().map(message).collect()
 }
@@ -26,8 +28,8 @@ fn message(item: &Value) -> Result<Message, &'static str> {
         Some(Value::String(text)) => text,
         Some(_) => return Err("Body must be a string"),
     };
-    let is_base64 = item.get("IsBodyBase64").and_then(Value::as_bool).unwrap_or(false);
-    let body = if is_base64 {
+    let is_base64 = boolean(item.get("IsBodyBase64"), "IsBodyBase64 must be true or false")?;
+    let body = if is_base64.unwrap_or(false) {
         let bytes = base64::engine::general_purpose::STANDARD.decode(text).map_err(|_| "Body is not base64")?;
         Bytes::from(bytes)
     } else {
@@ -69,6 +71,14 @@ mod tests {
     }
 
     #[test]
+    fn clients_write_flags_as_text_and_begin_with_a_byte_order_mark() {
+        let body =
+            "\u{feff}[{\"Body\":\"AAEC\",\"IsBodyBase64\":\"True\"},{\"Body\":\"AAEC\",\"IsBodyBase64\":\"false\"}]";
+        let messages = parse(body.as_bytes()).unwrap();
+        assert_eq!((&messages[0].body[..], &messages[1].body[..]), (&[0, 1, 2][..], &b"AAEC"[..]));
+    }
+
+    #[test]
     fn anything_else_is_refused_whole() {
         for bad in [
             "",
@@ -78,6 +88,9 @@ mod tests {
             r#"[{"Body":"x"},{"BrokerProperties":[]}]"#,
             r#"[{"UserProperties":"x"}]"#,
             r#"[{"Body":"?","IsBodyBase64":true}]"#,
+            r#"[{"Body":"AAEC","IsBodyBase64":1}]"#,
+            r#"[{"Body":"AAEC","IsBodyBase64":"yes"}]"#,
+            "\u{feff}\u{feff}[]",
         ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use super::headers::TAKEN;
 use super::{batch as batches, properties, route};
 use crate::behaviour::Behaviour;
 use crate::broker::{
@@ -51,7 +52,7 @@ pub fn property_headers(data: &[u8]) {
     properties::write_custom(&delivery.entry.message.properties, &mut answer);
     let last = |properties: Vec<(String, PropertyValue)>| properties.into_iter().collect::<BTreeMap<_, _>>();
     let mut visible = last(sent.properties);
-    visible.retain(|name, _| !properties::TAKEN.contains(&name.as_str()));
+    visible.retain(|name, _| !TAKEN.contains(&name.as_str()));
     assert_eq!(last(properties::custom_from_headers(&answer, &Behaviour::default())), visible);
 }
 

@@ -7,6 +7,7 @@
 mod batch;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod headers;
 mod management;
 mod properties;
 mod receiving;
@@ -26,7 +27,7 @@ use super::wire::Nonsense;
 use super::{Answer, BodyError, Hangup, Payload, Presence, Source, read_body};
 use crate::auth::service_bus::{Claim, Rules};
 use crate::behaviour::{Behaviour, GetHead};
-use crate::broker::{BrokerProperties, Message, ReceiveMode};
+use crate::broker::{Broker, BrokerProperties, Message, ReceiveMode};
 use crate::calls::Calls;
 use crate::emulator::Tier;
 use crate::faults::{Faults, Moment, Service, Strike};
@@ -172,13 +173,19 @@ impl ServiceBus {
             Err(BodyError::TooLarge) => return Err(Refusal::Injected(403)),
             Err(BodyError::Broken) => return Err(Refusal::bad_request("40000: The body ended early.")),
         };
-        let messages = if is_batch(headers) {
+        // Of a batch the whole text counts; of a single message the broker knows as much.
+        let batch_bytes = is_batch(headers).then_some(body.len());
+        let messages = if batch_bytes.is_some() {
             batch::parse(&body).map_err(|rule| Refusal::bad_request(&format!("40000: {rule}.")))?
         } else {
             vec![single(headers, body, &self.behaviour)?]
         };
         let entity = &route.entity;
-        self.namespace.commit(|broker, now| broker.send(entity, messages, now)).await?;
+        let send = |broker: &mut Broker, now| {
+            batch_bytes.map_or(Ok(()), |bytes| broker.check_batch(entity, bytes))?;
+            broker.send(entity, messages, now)
+        };
+        self.namespace.commit(send).await?;
         Ok(())
     }
 

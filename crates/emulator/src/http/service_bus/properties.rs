@@ -11,6 +11,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::headers::{TAKEN, properties_among};
 use crate::behaviour::Behaviour;
 use crate::broker::{BrokerProperties, Delivery, PropertyValue};
 use crate::time::UnixMillis;
@@ -18,66 +19,6 @@ use crate::time::UnixMillis;
 /// What the service says for "for ever": the longest time span, in seconds, as it prints it.
 const FOR_EVER: &str = "922337203685.47754";
 const FOR_EVER_SECONDS: f64 = 922_337_203_685.0;
-
-/// Request headers that are not custom properties, whatever is chosen: the standard ones, and those that the
-/// gateway takes for itself.
-const STANDARD: [&str; 43] = [
-    "accept",
-    "accept-charset",
-    "accept-encoding",
-    "accept-language",
-    "allow",
-    "authorization",
-    "brokerproperties",
-    "cache-control",
-    "connection",
-    "content-encoding",
-    "content-language",
-    "content-length",
-    "content-location",
-    "content-md5",
-    "content-range",
-    "content-type",
-    "cookie",
-    "date",
-    "expect",
-    "expires",
-    "from",
-    "host",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "keep-alive",
-    "last-modified",
-    "max-forwards",
-    "pragma",
-    "proxy-authorization",
-    "range",
-    "referer",
-    "servicebussupplementaryauthorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "translate",
-    "upgrade",
-    "user-agent",
-    "via",
-    "warning",
-];
-
-/// Headers of an answer that a custom property of the same name must not touch.
-pub(super) const TAKEN: [&str; 8] = [
-    "brokerproperties",
-    "connection",
-    "content-length",
-    "content-type",
-    "date",
-    "location",
-    "server",
-    "transfer-encoding",
-];
 
 /// Reads a `BrokerProperties` object. Unknown keys and those that only the broker sets are ignored.
 pub(super) fn parse_broker(object: &Value) -> Result<BrokerProperties, &'static str> {
@@ -98,7 +39,7 @@ pub(super) fn parse_broker(object: &Value) -> Result<BrokerProperties, &'static 
         session_id: text("SessionId")?,
         partition_key: text("PartitionKey")?,
         via_partition_key: text("ViaPartitionKey")?,
-        force_persistence: boolean(object.get("ForcePersistence"))?,
+        force_persistence: boolean(object.get("ForcePersistence"), "ForcePersistence must be true or false")?,
         time_to_live: match text("TimeToLiveTimeSpan")? {
             Some(span) => {
                 let ttl = parse_time_span(&span).ok_or("TimeToLiveTimeSpan must be d.hh:mm:ss")?;
@@ -108,22 +49,19 @@ pub(super) fn parse_broker(object: &Value) -> Result<BrokerProperties, &'static 
         },
         scheduled_enqueue_time: match text("ScheduledEnqueueTimeUtc")? {
             None => None,
-            Some(text) => Some(
-                UnixMillis::parse_http_date(&text)
-                    .or_else(|| UnixMillis::parse_iso(&text))
-                    .ok_or("ScheduledEnqueueTimeUtc must be a date")?,
-            ),
+            Some(text) => Some(UnixMillis::parse_date(&text).ok_or("ScheduledEnqueueTimeUtc must be a date")?),
         },
     })
 }
 
-fn boolean(value: Option<&Value>) -> Result<Option<bool>, &'static str> {
+/// Reads a flag as clients write them, or says what is `wrong`.
+pub(super) fn boolean(value: Option<&Value>, wrong: &'static str) -> Result<Option<bool>, &'static str> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Bool(flag)) => Ok(Some(*flag)),
         Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
         Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
-        Some(_) => Err("ForcePersistence must be true or false"),
+        Some(_) => Err(wrong),
     }
 }
 
@@ -158,8 +96,7 @@ fn parse_time_span(text: &str) -> Option<Duration> {
 
 /// The custom properties among a request's headers.
 pub(super) fn custom_from_headers(headers: &HeaderMap, behaviour: &Behaviour) -> Vec<(String, PropertyValue)> {
-    let is_custom = |name: &str| !STANDARD.contains(&name) && behaviour.stores_header(name);
-    let custom = headers.iter().filter(|(name, _)| is_custom(name.as_str()));
+    let custom = properties_among(headers).filter(|(name, _)| behaviour.stores_header(name.as_str()));
     custom.filter_map(|(name, value)| Some((name.as_str().to_owned(), parse_custom(&header_text(value))?))).collect()
 }
 
