@@ -10,6 +10,8 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use oncebus_emulator::{AccessRule, Claim, Emulator, Options, Store};
 use reqwest::{Method, Response};
 use support::{Bus, token};
@@ -45,6 +47,71 @@ async fn lists_come_in_pages_that_lead_to_the_next() {
         path = next.split_once('"').unwrap().0.replace("&amp;", "&");
     }
     assert_eq!(sizes, [2, 2, 1]);
+    let empty = get(&bus, "$Resources/queues?$top=0&api-version=2021-05").await;
+    assert!(!empty.contains("<entry") && !empty.contains("rel=\"next\""), "{empty}");
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_slow_to_read_holds_nobody_up() {
+    let (emulator, bus) = start(Options::default()).await;
+    let attributes: String = (0..40_000).map(|number| format!(" a{number}=\"\"")).collect();
+    let started = Instant::now();
+    assert_eq!(put(&bus, "q", &format!("<QueueDescription{attributes}/>")).await.status(), 400);
+    // Comparing each with each took some seconds.
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_flag_means_the_same_in_both_spellings() {
+    let (emulator, bus) = start(Options::default()).await;
+    let change = async |flag: &str, value: &str| {
+        let url = format!("{}/q?api-version=2021-05", bus.url);
+        let body =
+            format!("<entry><content><QueueDescription><{flag}>{value}</{flag}></QueueDescription></content></entry>");
+        let request = bus.http.put(url).header("authorization", &bus.token).header("if-match", "*");
+        request.body(body).send().await.unwrap().status()
+    };
+    let made = put(&bus, "q", "<QueueDescription><RequiresDuplicateDetection>0</RequiresDuplicateDetection><RequiresSession>1</RequiresSession></QueueDescription>").await;
+    assert_eq!(made.status(), 201);
+    assert!(get(&bus, "q?api-version=2021-05").await.contains("<RequiresSession>true</RequiresSession>"));
+    for (flag, value, status) in [
+        ("RequiresSession", "true", 200),
+        ("RequiresSession", "1", 200),
+        ("RequiresSession", "0", 400),
+        ("RequiresDuplicateDetection", "1", 400),
+        ("RequiresDuplicateDetection", "false", 200),
+        ("EnablePartitioning", "1", 400),
+        ("EnablePartitioning", "0", 200),
+    ] {
+        assert_eq!(change(flag, value).await, status, "{flag} {value}");
+    }
+    let partitioned = "<QueueDescription><EnablePartitioning>1</EnablePartitioning></QueueDescription>";
+    assert_eq!(put(&bus, "wide", partitioned).await.status(), 201);
+    assert!(get(&bus, "wide?api-version=2021-05").await.contains("<MaxSizeInMegabytes>16384</MaxSizeInMegabytes>"));
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn rules_are_seen_by_those_who_may_receive() {
+    let rules = [("sender", Claim::Send), ("listener", Claim::Listen)]
+        .map(|(name, claim)| AccessRule::new(name, "k=", &[claim]));
+    let rules = [AccessRule::default()].into_iter().chain(rules).collect();
+    let (emulator, mut bus) = start(Options { access_rules: rules, ..Options::default() }).await;
+    put(&bus, "t", "<TopicDescription/>").await;
+    put(&bus, "t/subscriptions/s", "<SubscriptionDescription/>").await;
+    for (name, seen) in [("listener", 200), ("sender", 401)] {
+        bus.token = token(&bus.url, name, "k=", 600);
+        for path in ["t/subscriptions/s/rules", "t/subscriptions/s/rules/$Default"] {
+            assert_eq!(bus.request(Method::GET, path).send().await.unwrap().status(), seen, "{name} {path}");
+        }
+        for path in ["t/subscriptions/s", "t/subscriptions", "t"] {
+            assert_eq!(bus.request(Method::GET, path).send().await.unwrap().status(), 401, "{name} {path}");
+        }
+        let removed = bus.request(Method::DELETE, "t/subscriptions/s/rules/$Default").send().await.unwrap();
+        assert_eq!(removed.status(), 401);
+    }
     emulator.shutdown().await;
 }
 

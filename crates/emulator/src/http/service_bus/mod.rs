@@ -208,14 +208,15 @@ impl ServiceBus {
         Ok(())
     }
 
-    /// Needs the right to manage; faults and counts know it as `manage`.
+    /// Needs the right to manage, or to look at what may be looked at with less; faults and counts know it as
+    /// `manage`.
     async fn management(
         &self,
         head: &http::request::Parts,
         host: &str,
         body: &[u8],
     ) -> Result<Response<Payload>, Failure> {
-        if let Err(refusal) = self.authorize(head, Claim::Manage) {
+        if let Err(refusal) = self.authorize(head, management::claim(&head.method, head.uri.path())) {
             self.calls.count(Service::ServiceBus, "refused");
             return Err(refusal.into());
         }

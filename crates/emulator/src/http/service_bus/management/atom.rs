@@ -121,7 +121,8 @@ impl Feed {
             self.title,
             now.iso_seconds()
         );
-        if all.len() > skip.saturating_add(top) {
+        // An empty page leads nowhere: whoever followed it would never come to an end.
+        if top > 0 && all.len() > skip.saturating_add(top) {
             let version =
                 if call.version.is_empty() { String::new() } else { format!("&api-version={}", call.version) };
             let next = format!(

@@ -76,7 +76,7 @@ impl ServiceBus {
             if_match,
             // Who starts the emulator may do everything.
             supplements: None,
-            body: body.as_bytes(),
+            description: super::description(body.as_bytes()),
         };
         match self.carry_out(&call, &Target::read(path), broker, now) {
             Ok(_) => Ok(()),

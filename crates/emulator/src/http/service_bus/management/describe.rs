@@ -34,6 +34,10 @@ const READ_ONLY: [&str; 9] = [
     "MaxMessageSizeInKilobytes",
 ];
 
+/// Flags that take effect.
+const FLAGS: [&str; 4] =
+    ["RequiresSession", "RequiresDuplicateDetection", "EnablePartitioning", "DeadLetteringOnMessageExpiration"];
+
 /// In characters, as documented.
 const LONGEST_METADATA: usize = 1024;
 
@@ -114,10 +118,13 @@ impl Sent {
         Ok(sent)
     }
 
-    /// Whether what takes effect can be understood.
-    fn check_effects(&self) -> Result<(), Problem> {
-        for name in ["RequiresSession", "EnablePartitioning"] {
-            self.flag(name)?;
+    /// Whether what takes effect can be understood. A flag is kept in one of its spellings.
+    fn check_effects(&mut self) -> Result<(), Problem> {
+        for name in FLAGS {
+            if self.elements.contains_key(name) {
+                let flag = self.flag(name)?;
+                self.elements.insert(name.to_owned(), flag.to_string());
+            }
         }
         self.get("Status", EntityStatus::parse)?;
         Ok(())
@@ -138,7 +145,7 @@ impl Sent {
     /// What an existing entity may not become.
     pub(super) fn check_change(&self, kind: Kind, before: &Description) -> Result<(), Problem> {
         for name in ["RequiresSession", "RequiresDuplicateDetection", "EnablePartitioning"] {
-            let is_set = |elements: &BTreeMap<String, String>| elements.get(name).is_some_and(|text| text == "true");
+            let is_set = |elements: &BTreeMap<String, String>| elements.get(name).is_some_and(|text| is_true(text));
             if self.elements.contains_key(name) && is_set(&self.elements) != is_set(&before.elements) {
                 let entity = kind.root().trim_end_matches("Description");
                 return Err(Problem::bad_request(format!(
@@ -229,6 +236,11 @@ impl Sent {
             },
         }
     }
+}
+
+/// Of a flag that can be read. Descriptions that an earlier version kept have both spellings.
+fn is_true(text: &str) -> bool {
+    matches!(text, "true" | "1")
 }
 
 fn check_message_size(text: &str, tier: Tier, namespace: &str) -> Result<(), Problem> {

@@ -36,7 +36,7 @@ impl ServiceBus {
         let etag = before.as_ref().map(Shown::updated_at);
         let refused = |problem| Refused(problem, etag);
         let namespace = call.namespace();
-        let mut sent = Sent::read(kind, &root, &call.version, self.tier, &namespace).map_err(refused)?;
+        let mut sent = Sent::read(kind, root, &call.version, self.tier, &namespace).map_err(refused)?;
         match &before {
             Some(before) if !call.if_match || before.kind != kind => return Err(refused(Problem::conflict())),
             None if call.if_match => return Err(refused(Problem::no_operation())),

@@ -21,6 +21,7 @@ mod xml;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::ServiceBus;
+use crate::auth::service_bus::Claim;
 use crate::broker::{Broker, Counts, EntityPath, SubQueue};
 use crate::http::{Payload, query_pairs, scheme};
 use crate::store::StoreError;
@@ -35,6 +36,15 @@ const FEED: &str = "application/atom+xml;type=feed;charset=utf-8";
 
 /// The longest page of a list, and the page that is given when nobody asks for one.
 const PAGE: usize = 100;
+
+/// What a token must allow. Whoever may receive from a subscription may see by which rules it gets its messages; who may
+/// manage it may receive from it.
+pub(super) fn claim(method: &Method, path: &str) -> Claim {
+    match Target::read(path) {
+        Target::Rules(..) | Target::Rule(..) if method == Method::GET => Claim::Listen,
+        _ => Claim::Manage,
+    }
+}
 
 /// Where the tokens for forwarding targets are.
 const SUPPLEMENTS: [&str; 2] = ["servicebussupplementaryauthorization", "servicebusdlqsupplementaryauthorization"];
@@ -53,7 +63,8 @@ struct Call<'a> {
     if_match: bool,
     /// Tokens for the targets of messages and of dead letters; nothing where nobody has to show any.
     supplements: Option<[Option<&'a str>; 2]>,
-    body: &'a [u8],
+    /// What was sent, when it is an entry with a description. It is read before anybody has to wait for it.
+    description: Option<xml::Element>,
 }
 
 /// A success, before it is written.
@@ -107,7 +118,7 @@ impl ServiceBus {
             version: version.map(|(_, version)| version).unwrap_or_default(),
             if_match: head.headers.contains_key(header::IF_MATCH),
             supplements: Some(SUPPLEMENTS.map(|name| head.headers.get(name).and_then(|value| value.to_str().ok()))),
-            body,
+            description: if head.method == Method::PUT { description(body) } else { None },
         };
         let target = Target::read(call.path);
         let tracker = match &target {
@@ -225,13 +236,16 @@ impl Call<'_> {
     }
 
     /// The description in the entry that was sent.
-    fn description(&self) -> Result<xml::Element, Problem> {
-        let entry = xml::parse(self.body);
-        let content = entry.as_ref().and_then(|entry| entry.child("content"));
-        let description = content.and_then(|content| content.children.first()).cloned();
-        description
-            .ok_or_else(|| Problem::bad_request("The request body is no Atom entry with a description.".to_owned()))
+    fn description(&self) -> Result<&xml::Element, Problem> {
+        let missing = "The request body is no Atom entry with a description.";
+        self.description.as_ref().ok_or_else(|| Problem::bad_request(missing))
     }
+}
+
+/// The description in an entry.
+fn description(body: &[u8]) -> Option<xml::Element> {
+    let content = xml::parse(body)?.children.into_iter().find(|child| child.name == "content");
+    content?.children.into_iter().next()
 }
 
 fn look(broker: &Broker, name: &str) -> Option<Shown> {

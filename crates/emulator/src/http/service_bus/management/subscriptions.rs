@@ -52,7 +52,7 @@ impl ServiceBus {
                 if broker.topic(topic).is_none() || root.name != Kind::Subscription.root() {
                     return Err(refused(Problem::no_parent(&root.name)));
                 }
-                let sent = Sent::read(Kind::Subscription, &root, &call.version, self.tier, &call.namespace())
+                let sent = Sent::read(Kind::Subscription, root, &call.version, self.tier, &call.namespace())
                     .map_err(refused)?;
                 let entity = format!("{}:Topic:{topic}|{name}", call.namespace());
                 match &before {
@@ -120,7 +120,7 @@ pub(super) fn rule(call: &Call<'_>, names: [&str; 3], broker: &mut Broker, now: 
                 return Err(refused(Problem::no_parent(&root.name)));
             };
             let entity = format!("{}:Topic:{topic}|{subscription}|{name}", call.namespace());
-            let made = rules::read(name, &root, now).map_err(refused)?;
+            let made = rules::read(name, root, now).map_err(refused)?;
             let entry = Entry::of_rule(call, &made).xml(&rules::xml_as_sent(&made, &call.version));
             let status = match at.and_then(|at| all.get_mut(at)) {
                 Some(_) if !call.if_match => return Err(refused(Problem::exists(&entity))),

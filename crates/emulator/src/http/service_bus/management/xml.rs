@@ -1,7 +1,8 @@
 //! The little XML that Atom entries need: a tree of elements, read by local name.
 //!
-//! Clients choose their own prefixes, so names are compared without them. Reading is bounded in depth;
-//! the body's size is bounded before it comes here.
+//! Clients choose their own prefixes, so names are compared without them. Reading is bounded in depth, in elements
+//! and in the attributes of one element, which are compared with each other; the body's size is bounded before
+//! it comes here.
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -10,6 +11,12 @@ use crate::http::{escape_xml, is_xml};
 
 /// Deeper than any description.
 const DEEPEST: usize = 32;
+
+/// More than any description has, with as many properties in a rule as there is room for.
+const MOST_ELEMENTS: usize = 20_000;
+
+/// Of one element: namespaces, and a type.
+const MOST_ATTRIBUTES: usize = 64;
 
 /// An element.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -56,8 +63,13 @@ impl Element {
 pub(super) fn parse(bytes: &[u8]) -> Option<Element> {
     let mut reader = Reader::from_reader(bytes);
     let mut open: Vec<Element> = vec![Element::default()];
+    let mut room = MOST_ELEMENTS;
     loop {
-        match reader.read_event().ok()? {
+        let event = reader.read_event().ok()?;
+        if matches!(event, Event::Start(_) | Event::Empty(_)) {
+            room = room.checked_sub(1)?;
+        }
+        match event {
             Event::Start(start) => {
                 if open.len() > DEEPEST {
                     return None;
@@ -85,8 +97,8 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Element> {
 
 fn begin(start: &BytesStart<'_>) -> Option<Element> {
     let mut element = Element { name: plain_name(start.local_name().as_ref())?, ..Element::default() };
-    for attribute in start.attributes() {
-        let attribute = attribute.ok()?;
+    for (number, attribute) in start.attributes().enumerate() {
+        let attribute = attribute.ok().filter(|_| number < MOST_ATTRIBUTES)?;
         let value = legal(&attribute.unescape_value().ok()?)?.to_owned();
         let (local, prefix) = (attribute.key.local_name(), attribute.key.prefix());
         match prefix.map(quick_xml::name::Prefix::into_inner) {
@@ -148,5 +160,19 @@ mod tests {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }
         assert_eq!(parse(&[0x3c, 0xff, 0x3e]), None);
+    }
+
+    #[test]
+    fn attributes_and_elements_are_bounded() {
+        let attributes = |count: usize| {
+            let all: String = (0..count).map(|n| format!(" a{n}=\"\"")).collect();
+            format!("<a{all}/>")
+        };
+        assert!(parse(attributes(MOST_ATTRIBUTES).as_bytes()).is_some());
+        assert_eq!(parse(attributes(MOST_ATTRIBUTES + 1).as_bytes()), None);
+        assert_eq!(parse(b"<a b=\"\" b=\"\"/>"), None);
+        let elements = |count: usize| format!("<a>{}</a>", "<b/>".repeat(count - 1));
+        assert!(parse(elements(MOST_ELEMENTS).as_bytes()).is_some());
+        assert_eq!(parse(elements(MOST_ELEMENTS + 1).as_bytes()), None);
     }
 }
