@@ -224,6 +224,52 @@ async fn a_head_that_is_too_large_is_refused_and_one_that_is_not_is_taken() {
 }
 
 #[tokio::test]
+async fn an_upload_that_is_too_large_is_read_on_so_that_its_refusal_is_seen() {
+    let body = Duration::from_millis(500);
+    let (emulator, bus) = start(Limits::default()).await;
+    let (impatient, other) = start(Limits { body, ..Limits::default() }).await;
+    let head = |bus: &Bus| {
+        format!(
+            "POST /q/messages HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            bus.token,
+            20 << 20
+        )
+    };
+    let whole = raw(&address(&bus.url), &(head(&bus) + &"x".repeat(20 << 20))).await;
+    assert!(whole.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{whole}");
+    let part = raw(&address(&other.url), &(head(&other) + &"x".repeat(5 << 20))).await;
+    assert!(part.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{part}");
+    emulator.shutdown().await;
+    impatient.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_request_whose_body_cannot_be_read_does_nothing() {
+    let (emulator, bus) = start(Limits::default()).await;
+    let (address, token) = (address(&bus.url), &bus.token);
+    assert_eq!(bus.send("q", "m").await, 201);
+    for line in
+        ["DELETE /q/messages/head?timeout=0", "POST /q/messages/head?timeout=0", "DELETE /q", "PUT /new", "GET /q"]
+    {
+        let request = format!(
+            "{line} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nConnection: close\r\n\
+             Transfer-Encoding: chunked\r\n\r\nzz\r\n"
+        );
+        let answer = raw(&address, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{line}: {answer}");
+        assert!(answer.contains("40000: The body ended early"), "{line}: {answer}");
+    }
+    let large = "x".repeat(5 << 20);
+    let put = bus.http.put(format!("{}/new", bus.url)).header("authorization", &bus.token).body(large);
+    let refused = put.send().await.unwrap();
+    assert_eq!(refused.status(), 403);
+    assert!(refused.text().await.unwrap().contains("too large"));
+    let left = emulator.admin().messages("q");
+    assert_eq!(left.iter().map(|message| message.delivery_count).collect::<Vec<_>>(), [0]);
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_head_or_a_body_that_never_ends_is_cut_off() {
     let short = Duration::from_millis(200);
     let (emulator, bus) = start(Limits { head: short, body: short, ..Limits::default() }).await;

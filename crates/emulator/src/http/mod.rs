@@ -18,6 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::time::{Instant, timeout_at};
 
 /// An answer, or the word that the connection is to be closed without one.
 pub(crate) type Answer = Result<http::Response<Payload>, Hangup>;
@@ -54,11 +55,30 @@ pub(crate) trait Source: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + S
 impl<B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send> Source for B {}
 
 /// Reads a whole body of at most `limit` bytes. One that takes too long to arrive is broken.
+///
+/// What is too large is read on and dropped, or a client that first sends everything would find its connection
+/// reset instead of the answer. That, too, ends with the patience, and after 64 MB.
 pub(crate) async fn read_body(body: impl Source, limit: usize, patience: Duration) -> Result<Bytes, BodyError> {
-    match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
+    let deadline = Instant::now() + patience;
+    let mut body = std::pin::pin!(body);
+    match timeout_at(deadline, Limited::new(body.as_mut(), limit).collect()).await {
         Ok(Ok(body)) => Ok(own(body.to_bytes())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            // A client that cannot be read to its end is refused no less.
+            let _ = timeout_at(deadline, drop_rest(body)).await;
+            Err(BodyError::TooLarge)
+        }
         Ok(Err(_)) | Err(_) => Err(BodyError::Broken),
+    }
+}
+
+async fn drop_rest(mut body: impl Body<Data = Bytes> + Unpin) {
+    const MOST: usize = 64 * 1024 * 1024;
+    let mut dropped = 0;
+    while dropped < MOST
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        dropped += frame.data_ref().map_or(0, Bytes::len);
     }
 }
 

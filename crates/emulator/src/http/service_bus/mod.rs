@@ -120,8 +120,8 @@ impl ServiceBus {
         let route = match route(&head.method, head.uri.path()) {
             Ok(route) => route,
             Err(NoRoute::NotData) => {
-                let body = read_body(body, LARGEST_BODY, self.patience).await.unwrap_or_default();
-                return self.management(&head, host, &body).await;
+                let body = read_body(body, LARGEST_BODY, self.patience).await;
+                return self.management(&head, host, body).await;
             }
             Err(NoRoute::Method) => {
                 return Err(wrong_method().into());
@@ -135,6 +135,7 @@ impl ServiceBus {
             self.calls.count(Service::ServiceBus, "refused");
             return Err(refusal.into());
         }
+        let body = body.inspect_err(|_| self.calls.count(Service::ServiceBus, "refused"))?;
         let name = if is_batch(&head.headers) && route.operation == Operation::Send {
             "send-batch"
         } else {
@@ -167,12 +168,7 @@ impl ServiceBus {
         }
     }
 
-    async fn send(&self, headers: &HeaderMap, route: &Route, body: Result<Bytes, BodyError>) -> Result<(), Refusal> {
-        let body = match body {
-            Ok(body) => body,
-            Err(BodyError::TooLarge) => return Err(Refusal::Injected(403)),
-            Err(BodyError::Broken) => return Err(Refusal::bad_request("40000: The body ended early.")),
-        };
+    async fn send(&self, headers: &HeaderMap, route: &Route, body: Bytes) -> Result<(), Refusal> {
         // Of a batch the whole text counts; of a single message the broker knows as much.
         let batch_bytes = is_batch(headers).then_some(body.len());
         let messages = if batch_bytes.is_some() {
@@ -214,16 +210,15 @@ impl ServiceBus {
         &self,
         head: &http::request::Parts,
         host: &str,
-        body: &[u8],
+        body: Result<Bytes, BodyError>,
     ) -> Result<Response<Payload>, Failure> {
-        if let Err(refusal) = self.authorize(head, management::claim(&head.method, head.uri.path())) {
-            self.calls.count(Service::ServiceBus, "refused");
-            return Err(refusal.into());
-        }
+        let admitted = self.authorize(head, management::claim(&head.method, head.uri.path()));
+        let body = admitted.and_then(|()| body.map_err(Refusal::from));
+        let body = body.inspect_err(|_| self.calls.count(Service::ServiceBus, "refused"))?;
         self.calls.count(Service::ServiceBus, "manage");
         let strike = self.faults.strike(Service::ServiceBus, "manage", head.uri.path().trim_matches('/'), Moment::Any);
         before(&strike).await?;
-        let response = self.manage(head, host, body).await.map_err(|_| Refusal::Injected(500))?;
+        let response = self.manage(head, host, &body).await.map_err(|_| Refusal::Injected(500))?;
         if strike.drop_after { Err(Failure::Hangup) } else { Ok(response) }
     }
 

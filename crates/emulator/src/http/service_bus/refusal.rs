@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::auth::service_bus as auth;
 use crate::behaviour::Behaviour;
 use crate::broker::{BrokerError, Traffic};
-use crate::http::{Payload, escape_xml};
+use crate::http::{BodyError, Payload, escape_xml};
 use crate::namespace::OperationError;
 use crate::time::UnixMillis;
 
@@ -148,6 +148,15 @@ impl From<OperationError> for Refusal {
 impl From<BrokerError> for Refusal {
     fn from(error: BrokerError) -> Self {
         Self::Broker(error)
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge => Self::Injected(403),
+            BodyError::Broken => Self::bad_request("40000: The body ended early, or its chunks cannot be read."),
+        }
     }
 }
 
