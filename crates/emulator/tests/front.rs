@@ -217,8 +217,31 @@ async fn a_head_that_is_too_large_is_refused_and_one_that_is_not_is_taken() {
     let refused = with(80 * 1024).await.unwrap();
     assert_eq!(refused.status(), 431);
     assert!(refused.text().await.unwrap().starts_with("<Error><Code>431</Code>"));
-    let many: String = (0..500).map(|n| format!("h{n}: 1\r\n")).collect();
-    let answer = raw(&address(&bus.url), &format!("GET / HTTP/1.1\r\n{many}\r\n")).await;
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_message_may_have_a_thousand_properties() {
+    let (emulator, bus) = start(Limits::default()).await;
+    let token = &bus.token;
+    let send = |headers: usize, connection: &str| {
+        let many: String = (0..headers).map(|n| format!("h{n}: 1\r\n")).collect();
+        format!(
+            "POST /q/messages HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nConnection: {connection}\r\n\
+             {many}Content-Length: 1\r\n\r\nm"
+        )
+    };
+    // The second stands behind the first, and the third comes when both were answered.
+    let mut stream = TcpStream::connect(address(&bus.url)).await.unwrap();
+    stream.write_all((send(1, "keep-alive") + &send(1000, "keep-alive")).as_bytes()).await.unwrap();
+    let both = read_until(&mut stream, "\r\n0\r\n\r\nHTTP/1.1 201 Created\r\n").await;
+    assert!(both.starts_with("HTTP/1.1 201 Created\r\n"), "{both}");
+    stream.write_all(send(2000, "close").as_bytes()).await.unwrap();
+    let third = read_until(&mut stream, "close\r\n").await;
+    assert!(third.contains("HTTP/1.1 201 Created\r\n"), "{third}");
+    let properties: Vec<_> = emulator.admin().messages("q").into_iter().map(|m| m.properties.len()).collect();
+    assert_eq!(properties, [1, 1000, 2000]);
+    let answer = raw(&address(&bus.url), &send(5000, "close")).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     emulator.shutdown().await;
 }

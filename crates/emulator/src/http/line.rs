@@ -88,6 +88,14 @@ impl<S> Line<S> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets an answer of hyper's own, and lets the next hyper have what this one could not read.
+    pub(super) fn read_again(&self, head: &[u8]) {
+        let mut state = self.lock();
+        let behind = std::mem::replace(&mut state.ahead, BytesMut::from(head));
+        state.ahead.extend_from_slice(&behind);
+        (state.turn, state.withheld) = (Turn::Idle, None);
+    }
+
     pub(super) fn turn(&self, turn: Turn) {
         self.lock().turn = turn;
     }

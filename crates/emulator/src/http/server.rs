@@ -6,6 +6,7 @@
 //! shape (see [`super::wire`]).
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use http::StatusCode;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,8 +24,13 @@ use tokio_rustls::TlsAcceptor;
 
 use super::line::{Line, Presence, Turn};
 use super::wire::{Nonsense, Wire, refusal};
-use super::{Answer, Secure};
+use super::{Answer, Payload, Secure};
 use crate::time::UnixMillis;
+
+/// The headers that a request may have. The service counts only the bytes of properties; in 64 KB there is
+/// no room for many more. hyper has place for 100 on its stack, and allocates for each request when it is
+/// told another number: so a connection is only told so when it needs it.
+const MANY_HEADERS: usize = 4096;
 
 /// How much of the emulator one client may hold, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +38,9 @@ pub struct Limits {
     /// The largest head of a request, in bytes. Default 72 KB: 64 KB for properties, as the service allows
     /// them, and 8 KB for the rest.
     pub head_bytes: usize,
-    /// How long a connection may be silent between requests, and a head may take to arrive. Default 60 s.
+    /// How long a connection may be silent between requests, and a head may take to arrive. Default 240 s, as
+    /// the services' load balancers have it: pools of clients keep connections for 90 s and more, and a request
+    /// on one that was cut in this moment fails.
     pub head: Duration,
     /// How long a body may take to arrive. Default 60 s.
     pub body: Duration,
@@ -46,7 +54,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             head_bytes: 72 * 1024,
-            head: Duration::from_secs(60),
+            head: Duration::from_secs(240),
             body: Duration::from_secs(60),
             handshake: Duration::from_secs(10),
             connections: 10_000,
@@ -198,26 +206,44 @@ async fn connection<H: Handler>(
             answer
         }
     });
-    let connection = settings(limits).serve_connection(Wire::new(Arc::clone(&line)), service);
-    let mut connection = std::pin::pin!(connection);
-    let early = async {
-        if !*closing.borrow() {
-            let _ = closing.changed().await;
-        }
-    };
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = early => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
+    let mut settings = settings(limits);
+    let mut connection = settings.serve_connection(Wire::new(Arc::clone(&line)), service);
+    let mut ended = until_closing(&mut connection, &mut closing).await;
+    if line.lock().withheld == Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) {
+        // Perhaps they were only too many for what hyper has room for unless it is told otherwise.
+        let parts = connection.into_parts();
+        line.read_again(&parts.read_buf);
+        connection = settings.max_headers(MANY_HEADERS).serve_connection(parts.io, parts.service);
+        ended = until_closing(&mut connection, &mut closing).await;
+    }
     if let Some(status) = refusal(&line, &ended) {
         refuse(&line, status, &*handler).await;
     }
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
+}
+
+/// Lets a connection run; when the server closes, what is in flight is the last.
+async fn until_closing<S, T>(
+    connection: &mut http1::Connection<Wire<S>, T>,
+    closing: &mut watch::Receiver<bool>,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: HttpService<Incoming, ResBody = Payload, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    let early = async {
+        if !*closing.borrow() {
+            let _ = closing.changed().await;
+        }
+    };
+    tokio::select! {
+        ended = &mut *connection => return ended,
+        () = early => {}
+    }
+    Pin::new(&mut *connection).graceful_shutdown();
+    connection.await
 }
 
 /// Says in the service's own words that a request cannot be read, and closes.
@@ -244,4 +270,15 @@ fn settings(limits: &Limits) -> http1::Builder {
         // not look, those who wait do: see `line`.
         .half_close(false);
     settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_kept_longer_than_pools_of_clients_keep_it() {
+        // net/http of Go keeps a connection for 90 s unless it is told otherwise.
+        assert!(Limits::default().head >= 2 * Duration::from_secs(90));
+    }
 }
