@@ -99,6 +99,18 @@ BY_HAND = {
         'text: servicebus\nwhen: "Wed, 14 Dec 2011 00:00:00 GMT"\nparts: [1,{"a":2}]\nbig: 18446744073709551615\nempty:',
         'traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\nx: "\\u00fc\\ud83d\\ude00"\nx: "again"',
     ],
+    "config": [
+        '{"UserConfig":{"Namespaces":[{"Name":"n","Queues":[{"Name":"q","Properties":{"LockDuration":"PT30S",'
+        '"MaxDeliveryCount":3,"DefaultMessageTimeToLive":"PT1H","RequiresSession":false,"ForwardTo":"t",'
+        '"UserMetadata":"a <b> & \\u0001"}}],"Topics":[{"Name":"t","Properties":{"RequiresDuplicateDetection":true,'
+        '"DuplicateDetectionHistoryTimeWindow":"PT20S"},"Subscriptions":[{"Name":"s"}]}]}],"Logging":{"Type":"File"}}}',
+        '{"UserConfig":{"Namespaces":[{"Topics":[{"Name":"t","Subscriptions":[{"Name":"s","Properties":{'
+        '"DeadLetteringOnMessageExpiration":true,"Status":"ReceiveDisabled"},"Rules":[{"Name":"r","Properties":{'
+        '"FilterType":"Sql","SqlFilter":{"SqlExpression":"a LIKE \'x%\' AND n > 1"},"Action":{"SqlExpression":"SET n = 2"}}},'
+        '{"Name":"c","Properties":{"FilterType":"Correlation","CorrelationFilter":{"Label":"l","ContentType":"text/plain",'
+        '"Properties":{"k":1,"d":2.5,"b":true,"s":"x"}}}}]}]}]}]}}',
+        '{"UserConfig":{"Namespaces":[{}]}}',
+    ],
     "batch": [
         '[{"Body":"first","BrokerProperties":{"Label":"M1","TimeToLiveTimeSpan":"0.00:00:40"}},'
         '{"Body":"AAEC","IsBodyBase64":true,"UserProperties":{"Priority":"Low","n":3,"x":1.5,"live":true,"gone":null}}]',

@@ -9,17 +9,18 @@
 pub use crate::auth::fuzzing::service_bus_sas;
 pub use crate::broker::sql::fuzzing::{sql_action, sql_filter};
 pub use crate::http::service_bus::fuzzing::{
-    atom, batch, broker_properties, property_headers, request_path, whole_request,
+    atom, batch, broker_properties, config, property_headers, request_path, whole_request,
 };
 
 /// A function of bytes that panics when a promise is broken.
 pub type Target = fn(&[u8]);
 
 /// Each target and the name of its corpus, `fuzz/corpus/NAME`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("atom", atom),
     ("batch", batch),
     ("broker_properties", broker_properties),
+    ("config", config),
     ("property_headers", property_headers),
     ("request_path", request_path),
     ("service_bus_sas", service_bus_sas),

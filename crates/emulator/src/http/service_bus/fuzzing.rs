@@ -16,7 +16,7 @@ use crate::broker::{
 use crate::ids::CountingIds;
 use crate::time::UnixMillis;
 
-pub use super::management::fuzzing::atom;
+pub use super::management::fuzzing::{atom, config};
 pub use whole::whole_request;
 
 const NOW: UnixMillis = UnixMillis(1_795_000_000_500);

@@ -1,4 +1,4 @@
-//! Fuzz targets: descriptions in Atom entries, and management paths.
+//! Fuzz targets: descriptions in Atom entries and in files, and management paths.
 
 use super::elements::{Census, Kind, Shown, View};
 use super::path::Target;
@@ -6,6 +6,7 @@ use super::xml::Element;
 use super::{describe::Sent, rules, xml};
 use crate::broker::{QueueOptions, TopicOptions};
 use crate::emulator::Tier;
+use crate::entities::Entities;
 use crate::time::UnixMillis;
 
 /// The oldest form, and the newest.
@@ -26,6 +27,33 @@ pub fn atom(data: &[u8]) {
             "TopicDescription" => topic(description, version),
             "RuleDescription" => rule(description, version),
             _ => {}
+        }
+    }
+}
+
+/// A `Config.json`: it reads the same twice or is refused with a place, and what it declares are descriptions that
+/// mean the same when they are shown.
+#[allow(clippy::panic, reason = "a broken promise is a panic")]
+pub fn config(data: &[u8]) {
+    let entities = Entities::from_config(data);
+    assert_eq!(Entities::from_config(data), entities);
+    let entities = match entities {
+        Ok(entities) => entities,
+        Err(error) => return assert!(!error.place.is_empty() && !error.problem.is_empty()),
+    };
+    for declared in entities.in_order() {
+        let description = reread(&declared.description);
+        let newest = VERSIONS[1];
+        match description.name.as_str() {
+            "QueueDescription" => queue(Kind::Queue, &description, newest),
+            "SubscriptionDescription" => queue(Kind::Subscription, &description, newest),
+            "TopicDescription" => topic(&description, newest),
+            other => panic!("{} is declared by {other}", declared.path),
+        }
+        for (name, text) in declared.rules.iter().flatten() {
+            let description = reread(text);
+            assert!(rules::read(name, &description, NOW).is_ok(), "what was accepted is refused: {text}");
+            rule(&description, newest);
         }
     }
 }
