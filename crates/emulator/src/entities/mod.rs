@@ -56,7 +56,7 @@ impl Entities {
     pub fn from_config(json: &[u8]) -> Result<Self, ConfigError> {
         let mut deserializer = serde_json::Deserializer::from_slice(json);
         let document: Document = serde_path_to_error::deserialize(&mut deserializer)
-            .map_err(|error| ConfigError { place: error.path().to_string(), problem: error.inner().to_string() })?;
+            .map_err(|error| ConfigError { place: place(error.path()), problem: error.inner().to_string() })?;
         deserializer.end().map_err(|error| ConfigError { place: "end".to_owned(), problem: error.to_string() })?;
         Ok(document.entities())
     }
@@ -125,6 +125,11 @@ impl Entities {
         let some = |forwards| self.0.iter().filter(move |one| one.forwards == forwards);
         some(false).chain(some(true))
     }
+}
+
+/// Never nothing: a property may be called so.
+fn place(path: &serde_path_to_error::Path) -> String {
+    Some(path.to_string()).filter(|place| !place.is_empty()).unwrap_or_else(|| "\"\"".to_owned())
 }
 
 #[cfg(test)]
@@ -205,6 +210,7 @@ mod tests {
             assert!(text.contains(problem), "{text}");
         }
         assert_eq!(place_of("[]").0, ".");
+        assert_eq!(place_of(r#"{"":1}"#).0, "\"\"");
     }
 
     #[test]
