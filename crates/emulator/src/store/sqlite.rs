@@ -178,38 +178,50 @@ fn take(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.transaction_with_behavior(TransactionBehavior::Exclusive)?.commit()
 }
 
+/// The statements that write a queue or a topic: with options, and its counters alone.
+struct Upsert {
+    whole: &'static str,
+    counters: &'static str,
+}
+
+const QUEUES: Upsert = Upsert {
+    whole: "INSERT OR REPLACE INTO queues (key, options, next_sequence, active_at) VALUES (?1, ?2, ?3, ?4)",
+    counters: "UPDATE queues SET next_sequence = ?2, active_at = ?3 WHERE key = ?1",
+};
+const TOPICS: Upsert = Upsert {
+    whole: "INSERT OR REPLACE INTO topics (key, options, next_sequence, active_at) VALUES (?1, ?2, ?3, ?4)",
+    counters: "UPDATE topics SET next_sequence = ?2, active_at = ?3 WHERE key = ?1",
+};
+
+impl Upsert {
+    /// Without options, those that are there stay.
+    fn write(
+        &self,
+        to: &Transaction<'_>,
+        key: &str,
+        options: Option<String>,
+        next_sequence: u64,
+        active_at: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let next = signed(next_sequence);
+        match options {
+            Some(options) => to.prepare_cached(self.whole)?.execute(params![key, options, next, active_at.0])?,
+            None => to.prepare_cached(self.counters)?.execute(params![key, next, active_at.0])?,
+        };
+        Ok(())
+    }
+}
+
 fn write_broker(to: &Transaction<'_>, change: &broker::Change) -> Result<(), StoreError> {
     use broker::Change;
     match change {
-        Change::Queue { key, options: Some(options), next_sequence, active_at } => {
-            to.prepare_cached(
-                "INSERT OR REPLACE INTO queues (key, options, next_sequence, active_at) VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute(params![
-                key,
-                serde_json::to_string(options)?,
-                signed(*next_sequence),
-                active_at.0
-            ])?;
+        Change::Queue { key, options, next_sequence, active_at } => {
+            let options = options.as_ref().map(serde_json::to_string).transpose()?;
+            QUEUES.write(to, key, options, *next_sequence, *active_at)?;
         }
-        Change::Queue { key, options: None, next_sequence, active_at } => {
-            to.prepare_cached("UPDATE queues SET next_sequence = ?2, active_at = ?3 WHERE key = ?1")?
-                .execute(params![key, signed(*next_sequence), active_at.0])?;
-        }
-        Change::Topic { key, options: Some(options), next_sequence, active_at } => {
-            to.prepare_cached(
-                "INSERT OR REPLACE INTO topics (key, options, next_sequence, active_at) VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute(params![
-                key,
-                serde_json::to_string(options)?,
-                signed(*next_sequence),
-                active_at.0
-            ])?;
-        }
-        Change::Topic { key, options: None, next_sequence, active_at } => {
-            to.prepare_cached("UPDATE topics SET next_sequence = ?2, active_at = ?3 WHERE key = ?1")?
-                .execute(params![key, signed(*next_sequence), active_at.0])?;
+        Change::Topic { key, options, next_sequence, active_at } => {
+            let options = options.as_ref().map(serde_json::to_string).transpose()?;
+            TOPICS.write(to, key, options, *next_sequence, *active_at)?;
         }
         Change::QueueRemoved { key } => {
             to.execute("DELETE FROM topics WHERE key = ?1", params![key])?;
