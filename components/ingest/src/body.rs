@@ -77,8 +77,8 @@ fn broken_off() -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use futures::executor::block_on;
     use futures::stream;
+    use futures_executor::block_on;
 
     use super::*;
 

@@ -9,8 +9,8 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::executor::block_on;
 use futures::{Stream, stream};
+use futures_executor::block_on;
 use http::{HeaderMap, Method, Request, Response};
 use oncebus_azure::connection::{ServiceBusConnection, StorageConnection};
 use oncebus_core::config::{Config, ConfigError};

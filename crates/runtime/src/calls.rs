@@ -108,7 +108,7 @@ mod tests {
     use std::cell::{Cell, RefCell};
     use std::collections::VecDeque;
 
-    use futures::executor::block_on;
+    use futures_executor::block_on;
     use oncebus_core::time::UnixTime;
 
     use super::*;
