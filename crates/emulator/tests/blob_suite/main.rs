@@ -26,9 +26,6 @@ mod leases;
 mod sas;
 mod target;
 
-#[path = "../support/installed.rs"]
-mod installed;
-
 use client::{Ask, Blob, Said};
 use target::Target;
 

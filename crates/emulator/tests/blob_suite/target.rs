@@ -1,12 +1,9 @@
 //! What the table runs against.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-
 use oncebus_emulator::{Emulator, Options};
+use oncebus_third_party::Azurite;
 
 use crate::client::{CONTAINER, create_container};
-use crate::installed;
 
 /// A storage emulator with the usual account and one empty container. Dropping it ends it.
 pub(crate) struct Target {
@@ -18,17 +15,7 @@ pub(crate) struct Target {
 
 enum Kind {
     Emulator(Box<Emulator>),
-    Azurite(Process),
-}
-
-/// Killed when it is dropped.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    Azurite(Azurite),
 }
 
 impl Target {
@@ -39,25 +26,11 @@ impl Target {
         Self::new(Kind::Emulator(Box::new(emulator)), url).await
     }
 
-    /// Azurite as `scripts/clients` installed it, in memory; none when it is to be left out.
+    /// Azurite; none when it is to be left out.
     pub(crate) async fn azurite() -> Option<Self> {
-        let program = installed::find("azurite")?.join("node_modules/azurite/dist/src/blob/main.js");
-        let scratch = std::env::temp_dir();
-        let mut child = Command::new("node")
-            .arg(program)
-            .args(["--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", "--blobPort", "0"])
-            .current_dir(scratch)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("node starts");
-        let output = child.stdout.take().unwrap();
-        let process = Process(child);
-        // It says where it listens, and then writes a log that somebody has to read.
-        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-        let listens = |line: String| line.split_once("successfully listens on ").map(|(_, url)| url.trim().to_owned());
-        let url = lines.find_map(listens).expect("azurite ended before it listened");
-        std::thread::spawn(move || lines.for_each(drop));
-        Some(Self::new(Kind::Azurite(process), format!("{url}/devstoreaccount1")).await)
+        let azurite = Azurite::start()?;
+        let url = azurite.blob_url().to_owned();
+        Some(Self::new(Kind::Azurite(azurite), url).await)
     }
 
     async fn new(kind: Kind, url: String) -> Self {

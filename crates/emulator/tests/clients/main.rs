@@ -15,13 +15,11 @@
     reason = "helpers of tests are tests"
 )]
 
-#[path = "../support/installed.rs"]
-mod installed;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use oncebus_emulator::{Emulator, Options, Tls};
+use oncebus_third_party::find;
 
 /// A folder beside this file.
 fn scripts(folder: &str) -> PathBuf {
@@ -47,7 +45,7 @@ async fn run(mut script: Command) {
 
 /// A script of the folder `python`, in the virtual environment of this name.
 async fn run_python(environment: &str, script: &str) {
-    let Some(environment) = installed::find(environment) else { return };
+    let Some(environment) = find(environment) else { return };
     let mut command = Command::new(environment.join("bin/python"));
     // Warnings are about the clients' age; compiled files would lie among the sources.
     command.args(["-B", "-W", "ignore"]).arg(scripts("python").join(script));
@@ -66,7 +64,7 @@ async fn the_administration_client_for_python() {
 
 /// A script of the folder `node`.
 async fn run_node(script: &str) {
-    let Some(packages) = installed::find("node") else { return };
+    let Some(packages) = find("node") else { return };
     let mut command = Command::new("node");
     command.arg(scripts("node").join(script)).env("NODE_PATH", packages.join("node_modules"));
     run(command).await;

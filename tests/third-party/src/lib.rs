@@ -1,6 +1,15 @@
-//! Third-party programs that `scripts/clients` installed.
+//! Programs that are not ours, for tests: clients of Service Bus, and [`Azurite`].
+//!
+//! `scripts/clients` installs them into `target/clients`, and [`find`] says where. It depends on nothing of ours, so that
+//! the emulator's tests may use it too.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "all of it is for tests, which may fail loudly")]
+
+mod azurite;
 
 use std::path::{Path, PathBuf};
+
+pub use azurite::Azurite;
 
 /// The switch for machines that have none of them.
 const WITHOUT: &str = "ONCEBUS_WITHOUT_CLIENTS";
@@ -9,7 +18,8 @@ const WITHOUT: &str = "ONCEBUS_WITHOUT_CLIENTS";
 ///
 /// # Panics
 /// When it is missing: a suite that leaves itself out is one that nobody misses.
-pub(crate) fn find(name: &str) -> Option<PathBuf> {
+#[must_use]
+pub fn find(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/clients").join(name);
     if path.join(".stamp").is_file() {
         return Some(path);
