@@ -21,8 +21,8 @@ pub use metadata::{ETag, InvalidETag, Metadata, MetadataError};
 use oncebus_core::secret::Secret;
 use oncebus_core::time::UnixTime;
 pub use outcome::{
-    ContainerOutcome, CreateOutcome, GetOutcome, HeadOutcome, Seen, WriteOutcome, parse_container, parse_create,
-    parse_get, parse_head, parse_write,
+    ContainerOutcome, CreateOutcome, GetOutcome, HeadOutcome, Seen, WriteOutcome, answered_at, parse_container,
+    parse_create, parse_get, parse_head, parse_write,
 };
 
 use crate::connection::{StorageConnection, StorageCredential};

@@ -186,6 +186,9 @@ fn a_read_finds_the_content() {
     *found.body_mut() = Bytes::from_static(b"checkpoint");
     assert_eq!(blob::parse_get(found), Ok(GetOutcome::Found { etag: etag(), body: Bytes::from_static(b"checkpoint") }));
     assert_eq!(blob::parse_get(refusal(404, "BlobNotFound")), Ok(GetOutcome::Missing));
+    let dated = answer(404, &[("Date", "Sun, 06 Nov 1994 08:49:37 GMT")]);
+    assert_eq!(blob::answered_at(&dated), Some(UnixTime(784_111_777)), "whatever the answer");
+    assert_eq!(blob::answered_at(&answer(200, &[("Date", "now")])), None);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use oncebus_core::config::settings::{Place, SETTINGS, Setting, render_table};
 
 fn main() {
-    for place in [Place::Document, Place::Storage, Place::Queue, Place::Twilio, Place::Variable] {
+    for place in Place::ALL {
         let settings: Vec<Setting> = SETTINGS.iter().copied().filter(|setting| setting.place == place).collect();
         println!("{place:?}\n{}", render_table(&settings));
     }

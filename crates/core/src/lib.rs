@@ -14,3 +14,4 @@ pub mod retry;
 pub mod run;
 pub mod secret;
 pub mod time;
+pub mod trace;

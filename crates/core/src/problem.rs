@@ -56,6 +56,8 @@ kinds! {
     TooLarge = 413, "too-large", "The message is too large";
     /// The content type is none that this path takes.
     UnsupportedContentType = 415, "unsupported-content-type", "The content type is not supported here";
+    /// No route of the configuration takes it.
+    NoRoute = 422, "no-route", "No route takes this message";
     /// Something of ours is broken.
     Internal = 500, "internal", "Something went wrong here";
     /// The configuration is wrong.

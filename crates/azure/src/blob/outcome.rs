@@ -143,6 +143,12 @@ pub fn parse_write(response: Response<Bytes>) -> Result<WriteOutcome, BlobError>
     }
 }
 
+/// `Date` of any answer: when the server gave it, by its own clock.
+#[must_use]
+pub fn answered_at<B>(response: &Response<B>) -> Option<UnixTime> {
+    date(response.headers(), &header::DATE)
+}
+
 /// Reads the answer to [`create_container`](super::create_container).
 ///
 /// # Errors

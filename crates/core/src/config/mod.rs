@@ -8,6 +8,7 @@
 
 mod queue;
 mod reader;
+mod routes;
 pub mod settings;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use serde_json::Value;
 
 pub use queue::{OnDone, OnKeyFailure, QueueConfig};
 use reader::{Reader, default_number, expected};
+
+use crate::ingest::routing::Routing;
 
 /// A setting that is missing, unknown or out of range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +55,8 @@ pub struct Config {
     pub queues: BTreeMap<String, QueueConfig>,
     /// The queue of Twilio's messages, a configured one.
     pub twilio_queue: Option<String>,
+    /// `[[routes]]`, `[groups]` and `[routing]`: where `POST /messages` sends.
+    pub routing: Routing,
     /// `[processor.settings]`: handed to the processor with every message. No secrets.
     pub processor_settings: BTreeMap<String, String>,
 }
@@ -88,6 +93,8 @@ impl Config {
         let queues = queue::parse_all(top.table("queues")?, defaults)?;
 
         let twilio_queue = parse_twilio(&mut top, &queues)?;
+        let sources: Vec<&str> = twilio_queue.iter().map(|_| "twilio").collect();
+        let routing = routes::parse(&mut top, &queues, &sources)?;
         let processor_settings = parse_processor(&mut top)?;
         top.finish()?;
         Ok(Self {
@@ -98,6 +105,7 @@ impl Config {
             container,
             queues,
             twilio_queue,
+            routing,
             processor_settings,
         })
     }

@@ -239,7 +239,7 @@ fn count(number: u64) -> u32 {
 }
 
 /// A name that Service Bus takes for an entity, that needs no escaping in a URL or in a blob's name, and that fits into both.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     (1..=50).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())

@@ -22,7 +22,8 @@ impl<'a> Reader<'a> {
         Self { path: path.into(), table, read: BTreeSet::new() }
     }
 
-    fn name(&self, key: &str) -> String {
+    /// A key as a user writes it.
+    pub(super) fn name(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
@@ -39,6 +40,16 @@ impl<'a> Reader<'a> {
             Some(Value::Object(table)) => Ok(Some(table)),
             Some(_) => Err(ConfigError::new(self.name(key), "expected a table")),
         }
+    }
+
+    /// The elements of a list of tables, as in `[[key]]`; absent is an empty list. That each is a table is for the caller to see.
+    pub(super) fn tables(&mut self, key: &str) -> Result<impl Iterator<Item = &'a Value> + use<'a>, ConfigError> {
+        let list = match self.take(key) {
+            None => None,
+            Some(Value::Array(list)) => Some(list),
+            Some(_) => return Err(ConfigError::new(self.name(key), "expected a list of tables")),
+        };
+        Ok(list.into_iter().flatten())
     }
 
     /// A whole number within the setting's range, if it is there.
@@ -67,6 +78,41 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A list of texts, if it is there.
+    pub(super) fn texts(&mut self, setting: &Setting) -> Result<Option<Vec<&'a str>>, ConfigError> {
+        let Some(value) = self.take(setting.key) else { return Ok(None) };
+        let texts = value.as_array().and_then(|list| list.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
+        texts.map(Some).ok_or_else(|| self.wrong(setting, &value.to_string()))
+    }
+
+    /// The entries of a table, in the order of their names; none where it is absent.
+    pub(super) fn entries(
+        &mut self,
+        setting: &Setting,
+    ) -> Result<impl Iterator<Item = (&'a str, &'a Value)> + use<'a>, ConfigError> {
+        let table = match self.take(setting.key) {
+            None => None,
+            Some(Value::Object(table)) => Some(table),
+            Some(other) => return Err(self.wrong(setting, &other.to_string())),
+        };
+        Ok(table.into_iter().flatten().map(|(key, value)| (key.as_str(), value)))
+    }
+
+    /// Whether a key is there.
+    pub(super) fn has(&self, setting: &Setting) -> bool {
+        self.table.is_some_and(|table| table.contains_key(setting.key))
+    }
+
+    /// The setting is not what it must be.
+    pub(super) fn wrong(&self, setting: &Setting, found: &str) -> ConfigError {
+        ConfigError::new(self.name(setting.key), format!("expected {}, found {found}", expected(setting)))
+    }
+
+    /// The setting is missing.
+    pub(super) fn missing(&self, setting: &Setting) -> ConfigError {
+        self.wrong(setting, "nothing")
+    }
+
     /// Fails on the first key that nobody read.
     pub(super) fn finish(self) -> Result<(), ConfigError> {
         let unknown = self.table.into_iter().flat_map(Map::keys).find(|key| !self.read.contains(key.as_str()));
@@ -82,7 +128,7 @@ impl<'a> Reader<'a> {
 /// What the setting wants, in words.
 pub(super) fn expected(setting: &Setting) -> &'static str {
     match setting.kind {
-        Kind::Text { expected, .. } => expected,
+        Kind::Text { expected, .. } | Kind::Structure { expected, .. } => expected,
         Kind::Number { .. } => "a whole number",
     }
 }
@@ -91,7 +137,7 @@ pub(super) fn expected(setting: &Setting) -> &'static str {
 pub(super) fn default_number(setting: &Setting) -> u64 {
     match setting.kind {
         Kind::Number { default, .. } => default,
-        Kind::Text { .. } => 0,
+        Kind::Text { .. } | Kind::Structure { .. } => 0,
     }
 }
 

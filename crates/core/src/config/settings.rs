@@ -16,11 +16,32 @@ pub enum Place {
     Queue,
     /// In `[webhooks.twilio]`.
     Twilio,
+    /// In `[[routes]]`.
+    Route,
+    /// In `match` of a route.
+    Match,
+    /// In `[groups.NAME]`, or in a route that has its queues to itself.
+    Group,
+    /// In `[routing]`.
+    Routing,
     /// A Spin variable (`SPIN_VARIABLE_…` in the environment, in capitals).
     Variable,
 }
 
 impl Place {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 9] = [
+        Self::Document,
+        Self::Storage,
+        Self::Queue,
+        Self::Twilio,
+        Self::Route,
+        Self::Match,
+        Self::Group,
+        Self::Routing,
+        Self::Variable,
+    ];
+
     /// The key as a user writes it.
     #[must_use]
     pub fn path(self, key: &str) -> String {
@@ -29,6 +50,10 @@ impl Place {
             Self::Storage => format!("storage.{key}"),
             Self::Queue => format!("queues.NAME.{key}"),
             Self::Twilio => format!("webhooks.twilio.{key}"),
+            Self::Route => format!("routes[].{key}"),
+            Self::Match => format!("routes[].match.{key}"),
+            Self::Group => format!("groups.NAME.{key}"),
+            Self::Routing => format!("routing.{key}"),
         }
     }
 }
@@ -50,6 +75,13 @@ pub enum Kind {
     /// Text. `default` is what an absent key means, in words or as the value itself.
     Text {
         /// What the text must be.
+        expected: &'static str,
+        /// What an absent key means.
+        default: &'static str,
+    },
+    /// A list or a table.
+    Structure {
+        /// What it must be.
         expected: &'static str,
         /// What an absent key means.
         default: &'static str,
@@ -91,6 +123,16 @@ const fn text(
     about: &'static str,
 ) -> Setting {
     Setting { place, key, kind: Kind::Text { expected, default }, secret: false, about }
+}
+
+const fn structure(
+    place: Place,
+    key: &'static str,
+    expected: &'static str,
+    default: &'static str,
+    about: &'static str,
+) -> Setting {
+    Setting { place, key, kind: Kind::Structure { expected, default }, secret: false, about }
 }
 
 const fn variable(
@@ -281,6 +323,134 @@ pub const TWILIO_QUEUE: Setting = text(
     "none: `/webhooks/twilio` answers 404",
     "Where Twilio's messages go.",
 );
+/// `routes[].name`.
+pub const ROUTE_NAME: Setting = text(
+    Place::Route,
+    "name",
+    "1 to 50 characters out of a-z, A-Z, 0-9, dot, hyphen and underscore, unlike that of any other route",
+    "none: logs and answers know the route by its place, from 0",
+    "What logs and `/routes/test` call it.",
+);
+/// `routes[].match`.
+pub const ROUTE_MATCH: Setting = structure(
+    Place::Route,
+    "match",
+    "a table of conditions",
+    "none: the route takes whatever comes to it, and must be the last",
+    "What must hold of a request, all of it. The first route whose conditions hold takes the message.",
+);
+/// `routes[].queue`.
+pub const ROUTE_QUEUE: Setting =
+    text(Place::Route, "queue", "the name of a configured queue", "none", "The queue that the message goes to.");
+/// `routes[].group`.
+pub const ROUTE_GROUP: Setting = text(
+    Place::Route,
+    "group",
+    "the name of a group, as in [groups.NAME]",
+    "none",
+    "The group out of which a queue is chosen. In place of `queue` or `group` a route may have the settings of a group itself, beginning with `queues`.",
+);
+/// `routes[].match.headers`.
+pub const MATCH_HEADERS: Setting = structure(
+    Place::Match,
+    "headers",
+    "a table of header names, each with one of { equals = TEXT }, { prefix = TEXT }, { present = true or false }",
+    "none",
+    "Names are the same in any case, values are not. Of a header that comes several times one value is enough. Headers that carry credentials are refused.",
+);
+/// `routes[].match.content_type`.
+pub const MATCH_CONTENT_TYPE: Setting = text(
+    Place::Match,
+    "content_type",
+    "a media type without parameters, TYPE/SUBTYPE or TYPE/*",
+    "any",
+    "The request's media type, whatever its parameters.",
+);
+/// `routes[].match.json`.
+pub const MATCH_JSON: Setting = structure(
+    Place::Match,
+    "json",
+    "a table of JSON Pointers (RFC 6901), each with text, a number, true or false",
+    "none",
+    "What a body must have there. The content type must say JSON. 1 and 1.0 are the same number, \"1\" is another thing.",
+);
+/// `routes[].match.cloudevents_type`.
+pub const MATCH_EVENT_TYPE: Setting = text(
+    Place::Match,
+    "cloudevents_type",
+    "the type of an event, or its beginning and a star: com.example.*",
+    "any",
+    "The type of a CloudEvent: the header `ce-type`, or in structured mode (`application/cloudevents+json`) the member `type`.",
+);
+/// `routes[].match.source`.
+pub const MATCH_SOURCE: Setting =
+    text(Place::Match, "source", "the name of a configured webhook", "any", "The webhook that the message came in by.");
+/// `groups.NAME.queues`.
+pub const GROUP_QUEUES: Setting = structure(
+    Place::Group,
+    "queues",
+    "a list of configured queues, none twice, that have the same `group`",
+    "required",
+    "The queues of the group. They share their records, so that a repetition that comes to another of them is the same message. For `priority` the highest lane comes first.",
+);
+/// `groups.NAME.strategy`.
+pub const GROUP_STRATEGY: Setting = text(
+    Place::Group,
+    "strategy",
+    "`hash`, `weight`, `shortest` or `priority`",
+    "hash",
+    "How a queue is chosen. `hash`: by the lock key, else by the id. `weight`: by the id, in proportion to the weights. `shortest`: the least backlog, as the pump saw it last; where that is not known, as `weight`. `priority`: the lane that the message names.",
+);
+/// `groups.NAME.weights`.
+pub const GROUP_WEIGHTS: Setting = structure(
+    Place::Group,
+    "weights",
+    "a table of queues of the group, each with a whole number from 1 to 100",
+    "1 each; for `priority` each lane twice that of the next lower",
+    "A queue's share: of the messages, and for `priority` of the pump's runs while all lanes have messages. There no lane's weight may be above that of a higher one.",
+);
+/// `groups.NAME.priority_header`.
+pub const PRIORITY_HEADER: Setting = text(
+    Place::Group,
+    "priority_header",
+    "the name of a header",
+    "none",
+    "For `priority`: the header that names the lane. Either this or `priority_field`.",
+);
+/// `groups.NAME.priority_field`.
+pub const PRIORITY_FIELD: Setting = text(
+    Place::Group,
+    "priority_field",
+    "a JSON Pointer (RFC 6901)",
+    "none",
+    "For `priority`: the field of a JSON body that names the lane, text or a whole number.",
+);
+/// `groups.NAME.priorities`.
+pub const PRIORITIES: Setting = structure(
+    Place::Group,
+    "priorities",
+    "a list of as many texts as there are queues, none twice",
+    "required for `priority`",
+    "What names each lane, the highest first; the same in any case.",
+);
+/// `groups.NAME.priority_default`.
+pub const PRIORITY_DEFAULT: Setting = text(
+    Place::Group,
+    "priority_default",
+    "one of `priorities`",
+    "the last of `priorities`",
+    "For `priority`: the lane of a message that names none, or one that there is not.",
+);
+/// `routing.backlog_max_age_seconds`.
+pub const BACKLOG_MAX_AGE: Setting = number(
+    Place::Routing,
+    "backlog_max_age_seconds",
+    "s",
+    30,
+    5,
+    3_600,
+    "A backlog that was seen longer ago, by the storage's clock, is not gone by. The pump writes what it sees at least three times in this time.",
+);
 
 /// The variable `oncebus_config`.
 pub const CONFIG_VARIABLE: Setting = variable(
@@ -372,6 +542,23 @@ pub const SETTINGS: &[Setting] = &[
     ON_KEY_FAILURE,
     RELEASE,
     TWILIO_QUEUE,
+    ROUTE_NAME,
+    ROUTE_MATCH,
+    ROUTE_QUEUE,
+    ROUTE_GROUP,
+    MATCH_HEADERS,
+    MATCH_CONTENT_TYPE,
+    MATCH_JSON,
+    MATCH_EVENT_TYPE,
+    MATCH_SOURCE,
+    GROUP_QUEUES,
+    GROUP_STRATEGY,
+    GROUP_WEIGHTS,
+    PRIORITY_HEADER,
+    PRIORITY_FIELD,
+    PRIORITIES,
+    PRIORITY_DEFAULT,
+    BACKLOG_MAX_AGE,
     CONFIG_VARIABLE,
     PUBLIC_URL_VARIABLE,
     SERVICEBUS_SEND,
@@ -390,7 +577,9 @@ pub fn render_table(settings: &[Setting]) -> String {
     for setting in settings {
         let (value, default) = match setting.kind {
             Kind::Number { unit, default, min, max } => (format!("{min} to {max} {unit}"), format!("{default} {unit}")),
-            Kind::Text { expected, default } => (expected.to_owned(), default.to_owned()),
+            Kind::Text { expected, default } | Kind::Structure { expected, default } => {
+                (expected.to_owned(), default.to_owned())
+            }
         };
         let secret = if setting.secret { "yes" } else { "no" };
         let path = setting.place.path(setting.key);
@@ -428,7 +617,7 @@ mod tests {
     #[test]
     fn the_documentation_shows_every_setting_as_it_is() {
         let page = include_str!("../../../../docs/CONFIGURATION.md");
-        for place in [Place::Document, Place::Storage, Place::Queue, Place::Twilio, Place::Variable] {
+        for place in Place::ALL {
             let settings: Vec<Setting> = SETTINGS.iter().copied().filter(|setting| setting.place == place).collect();
             let table = render_table(&settings);
             assert!(page.contains(&table), "docs/CONFIGURATION.md must contain this table:\n{table}");

@@ -6,6 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::id::{IdError, broker_id, check_logical_id};
 use crate::message::{Outgoing, Properties, PropertyValue, property};
 use crate::problem::{Kind, Problem};
+use crate::trace::Trace;
 
 /// The most bytes of a content type. Real ones stay below 150.
 const MAX_CONTENT_TYPE: usize = 256;
@@ -59,6 +60,15 @@ impl Entry {
             ..Outgoing::default()
         };
         Self { id, message }
+    }
+
+    /// The same message as a part of this trace, unless its sender has made it one of another.
+    #[must_use]
+    pub fn traced(mut self, trace: Option<&Trace>) -> Self {
+        if let Some(trace) = trace {
+            trace.write(&mut self.message.properties);
+        }
+        self
     }
 
     /// How many bytes it comes to: body, content type, ids and properties.
@@ -182,7 +192,8 @@ pub fn is_json(content_type: &str) -> bool {
     matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
 }
 
-fn essence(content_type: &str) -> &str {
+/// A content type without its parameters.
+pub(crate) fn essence(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 

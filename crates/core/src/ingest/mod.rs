@@ -5,6 +5,7 @@
 //!
 //! * [`head`]: the head of a request, and the three headers that name a message.
 //! * [`route`]: the paths.
+//! * [`routing`]: which queue a message goes to that names none.
 //! * [`entry`]: a message as it was accepted, with its id; the rules for ids, keys, properties and sizes.
 //! * [`batch`]: many messages in one body; one bad item spoils no other.
 //! * [`report`]: the answer to a batch, item by item.
@@ -23,5 +24,6 @@ pub mod form;
 pub mod head;
 pub mod report;
 pub mod route;
+pub mod routing;
 pub mod status;
 pub mod twilio;

@@ -32,6 +32,10 @@ pub enum Route {
         /// The message's id, decoded.
         id: String,
     },
+    /// `/messages`: to whatever queue the rules say.
+    Routed,
+    /// `/routes/test`: what the rules would say.
+    RoutesTest,
     /// `/webhooks/twilio`.
     Twilio,
 }
@@ -50,6 +54,8 @@ impl Route {
             "/" | "" => return Some(Self::Index),
             "/healthz" => return Some(Self::Health),
             "/readyz" => return Some(Self::Ready),
+            "/messages" => return Some(Self::Routed),
+            "/routes/test" => return Some(Self::RoutesTest),
             "/webhooks/twilio" => return Some(Self::Twilio),
             _ => {}
         }
@@ -75,8 +81,16 @@ impl Route {
             Self::Messages { .. } => "/queues/{queue}/messages",
             Self::Batch { .. } => "/queues/{queue}/batch",
             Self::Message { .. } => "/queues/{queue}/messages/{id}",
+            Self::Routed => "/messages",
+            Self::RoutesTest => "/routes/test",
             Self::Twilio => "/webhooks/twilio",
         }
+    }
+
+    /// Whether a message is sent by what comes to it.
+    #[must_use]
+    pub const fn sends(&self) -> bool {
+        matches!(self, Self::Messages { .. } | Self::Batch { .. } | Self::Routed | Self::Twilio)
     }
 
     /// The methods it takes, as in `Allow`.
@@ -84,7 +98,7 @@ impl Route {
     pub const fn allow(&self) -> &'static str {
         match self {
             Self::Index | Self::Health | Self::Ready | Self::Message { .. } => READ,
-            Self::Messages { .. } | Self::Batch { .. } | Self::Twilio => WRITE,
+            Self::Messages { .. } | Self::Batch { .. } | Self::Routed | Self::RoutesTest | Self::Twilio => WRITE,
         }
     }
 
@@ -119,6 +133,8 @@ mod tests {
             ("/", Route::Index),
             ("/healthz", Route::Health),
             ("/readyz", Route::Ready),
+            ("/messages", Route::Routed),
+            ("/routes/test", Route::RoutesTest),
             ("/webhooks/twilio", Route::Twilio),
             ("/queues/orders/messages", Route::Messages { queue: queue() }),
             ("/queues/orders/batch", Route::Batch { queue: queue() }),
@@ -135,6 +151,8 @@ mod tests {
         for path in [
             "/x",
             "/healthz/",
+            "/messages/1",
+            "/routes",
             "/queues/",
             "/queues/orders",
             "/queues//messages",
