@@ -14,6 +14,7 @@ use oncebus_core::ingest::head::Head;
 use oncebus_core::ingest::report::{Outcome, Report};
 use oncebus_core::problem::{Kind, Problem};
 use oncebus_core::time::Instant;
+use oncebus_core::trace::Trace;
 use oncebus_runtime::broker::Broker;
 use oncebus_runtime::failure::Failure;
 use oncebus_runtime::platform::Platform;
@@ -42,7 +43,9 @@ where
     let form = Form::of(head.content_type()?)?;
     let body = read_body(head, body, config.max_batch_bytes).await?;
     let limits = Limits { items: config.max_batch_items, message_bytes: config.max_message_bytes };
+    let trace = Trace::of_request(head);
     let items = items(form, &body, limits, || context.fresh_id())?;
+    let items: Vec<Item> = items.into_iter().map(|item| traced(item?, trace.as_ref(), limits.message_bytes)).collect();
     let sender = Sender {
         broker: context.broker(),
         queue,
@@ -61,6 +64,15 @@ where
             let answer = Answer::json(report.status(), &report.to_json(queue));
             Ok(Answer { problem: report.worst(), cause, ..answer })
         }
+    }
+}
+
+/// The item as a part of the request's trace; with that it may be too large.
+fn traced(entry: Entry, trace: Option<&Trace>, limit: usize) -> Item {
+    let entry = entry.traced(trace);
+    match entry.check_size(limit) {
+        Ok(()) => Ok(entry),
+        Err(problem) => Err(BadItem { id: Some(entry.id), problem }),
     }
 }
 

@@ -4,7 +4,7 @@
 //! records, and writes a line of log for each request. It keeps no state: an instance lives for one request.
 //!
 //! * [`serve`]: from the head of a request and its body to the answer, over any platform.
-//! * [`messages`], [`batch`], [`twilio`]: what sends. [`status`], [`health`]: what looks.
+//! * [`messages`], [`routed`], [`batch`], [`twilio`]: what sends. [`status`], [`health`]: what looks.
 //! * [`body`], [`answer`], [`log`]: what all of them use.
 //! * `entry` (wasm only): what Spin calls.
 
@@ -18,6 +18,7 @@ mod entry;
 pub mod health;
 pub mod log;
 pub mod messages;
+pub mod routed;
 pub mod serve;
 pub mod status;
 pub mod twilio;

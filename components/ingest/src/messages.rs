@@ -6,6 +6,7 @@ use http::header;
 use oncebus_core::ingest::entry::{Entry, location};
 use oncebus_core::ingest::head::Head;
 use oncebus_core::message::Properties;
+use oncebus_core::trace::Trace;
 use oncebus_runtime::platform::Platform;
 
 use crate::answer::{Answer, Refusal, Service};
@@ -21,15 +22,36 @@ where
     S: Stream<Item = Result<Vec<u8>, E>>,
 {
     let queue = context.queue(queue)?;
+    let entry = take(context, head, body).await?;
+    deliver(context, &queue.name, &entry).await
+}
+
+/// Makes a message of a request.
+///
+/// # Errors
+/// It cannot be one.
+pub async fn take<P, S, E>(context: &Context<'_, P>, head: &Head, body: S) -> Result<Entry, Refusal>
+where
+    P: Platform,
+    S: Stream<Item = Result<Vec<u8>, E>>,
+{
     let id = head.logical_id()?;
     let key = head.lock_key()?;
     let content_type = head.content_type()?;
     let id = id.unwrap_or_else(|| context.fresh_id());
     let entry = Entry::new(id, key.as_deref(), content_type, Bytes::new(), Properties::new());
+    let entry = entry.traced(Trace::of_request(head).as_ref());
     let limit = entry.body_limit(context.settings.config.max_message_bytes)?;
-    let entry = entry.with_body(read_body(head, body, limit).await?);
-    send(context, &queue.name, &entry).await?;
-    Ok(Answer::empty(202).header(header::LOCATION, location(&queue.name, &entry.id)))
+    Ok(entry.with_body(read_body(head, body, limit).await?))
+}
+
+/// Sends a message to a queue, and answers 202 once the broker has it.
+///
+/// # Errors
+/// As [`send`].
+pub async fn deliver<P: Platform>(context: &Context<'_, P>, queue: &str, entry: &Entry) -> Result<Answer, Refusal> {
+    send(context, queue, entry).await?;
+    Ok(Answer::empty(202).header(header::LOCATION, location(queue, &entry.id)))
 }
 
 /// Sends one message, by itself.

@@ -1,5 +1,6 @@
 //! From the head of a request and its body to the answer.
 
+use std::cell::OnceCell;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use oncebus_core::ingest::route::Route;
 use oncebus_core::problem::{Kind, Problem};
 use oncebus_core::secret::Secret;
 use oncebus_core::time::Instant;
+use oncebus_core::trace::Trace;
 use oncebus_runtime::broker::Broker;
 use oncebus_runtime::platform::Platform;
 use oncebus_runtime::records::Records;
@@ -21,6 +23,7 @@ use serde_json::json;
 
 use crate::answer::{Answer, Refusal};
 use crate::log::Line;
+use crate::routed::{self, Routed};
 use crate::{batch, health, messages, status, twilio};
 
 /// How long a request may take once its body is there. Twilio gives up after 15 s; others after 15 to 30.
@@ -46,6 +49,8 @@ pub struct Context<'a, P> {
     pub platform: &'a P,
     /// What the variables say.
     pub settings: &'a Settings,
+    /// Where the rules sent the message, once they have: for the log.
+    pub routed: OnceCell<Routed>,
 }
 
 impl<'a, P: Platform> Context<'a, P> {
@@ -100,65 +105,83 @@ where
     let start = platform.now();
     let route = Route::parse(head.path());
     let mut body = pin!(body.fuse());
-    let (answer, queue) = match &route {
+    let Answered { answer, queue, routed } = match &route {
         Some(route) => answer(platform, settings, route, head, body.as_mut()).await,
-        None => (Answer::problem(&Problem::new(Kind::NotFound, "GET / lists the paths")), None),
+        None => Problem::new(Kind::NotFound, "GET / lists the paths").into(),
     };
-    let took = platform.now().since(start);
+    let trace = Trace::of_request(head);
     let line = Line {
         method: &head.method,
         route: route.as_ref().map(Route::template),
         queue: queue.as_deref(),
+        sends: route.as_ref().is_some_and(Route::sends),
+        routed: routed.as_ref(),
         status: answer.status,
         problem: answer.problem,
         cause: answer.cause.as_deref(),
-        milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        took: platform.now().since(start),
+        trace: trace.as_ref(),
     };
     println!("{}", line.to_json());
     crate::body::discard(platform, body, head.content_length()).await;
     answer.into_response(&head.method)
 }
 
-/// The answer, and the configured queue that it is about.
+/// The answer, the configured queue that the request names, and where the rules sent it.
+struct Answered {
+    answer: Answer,
+    queue: Option<String>,
+    routed: Option<Routed>,
+}
+
+impl<T: Into<Refusal>> From<T> for Answered {
+    fn from(refusal: T) -> Self {
+        Self { answer: refusal.into().into(), queue: None, routed: None }
+    }
+}
+
 async fn answer<P, S, E>(
     platform: &P,
     settings: impl FnOnce() -> Result<Settings, ConfigError>,
     route: &Route,
     head: &Head,
     body: S,
-) -> (Answer, Option<String>)
+) -> Answered
 where
     P: Platform,
     S: Stream<Item = Result<Vec<u8>, E>>,
 {
+    let alone = |answer| Answered { answer, queue: None, routed: None };
     if let Err(problem) = route.check(&head.method) {
-        return (Answer::problem(&problem).header(header::ALLOW, route.allow()), None);
+        return alone(Answer::problem(&problem).header(header::ALLOW, route.allow()));
     }
     match route {
-        Route::Index => return (index(), None),
-        Route::Health => return (Answer::with_body(200, "text/plain; charset=utf-8", "ok\n"), None),
+        Route::Index => return alone(index()),
+        Route::Health => return alone(Answer::with_body(200, "text/plain; charset=utf-8", "ok\n")),
         _ => {}
     }
     let settings = match settings() {
         Ok(settings) => settings,
-        Err(error) => return (misconfigured(&error).into(), None),
+        Err(error) => return misconfigured(&error).into(),
     };
-    let context = Context { platform, settings: &settings };
+    let context = Context { platform, settings: &settings, routed: OnceCell::new() };
     let queue = match route {
         Route::Messages { queue } | Route::Batch { queue } | Route::Message { queue, .. } => Some(queue.as_str()),
         Route::Twilio => settings.config.twilio_queue.as_deref(),
-        Route::Index | Route::Health | Route::Ready => None,
+        Route::Index | Route::Health | Route::Ready | Route::Routed | Route::RoutesTest => None,
     };
     let answer = match route {
         Route::Messages { queue } => messages::post(&context, queue, head, body).await,
         Route::Batch { queue } => batch::post(&context, queue, head, body).await,
+        Route::Routed => routed::post(&context, head, body).await,
+        Route::RoutesTest => routed::test(&context, head, body).await,
         Route::Twilio => twilio::post(&context, head, body).await,
         Route::Message { queue, id } => status::get(&context, queue, id).await,
         Route::Ready => health::ready(&context).await,
         Route::Index | Route::Health => Ok(index()),
     };
-    let known = queue.filter(|queue| settings.config.queue(queue).is_some()).map(str::to_owned);
-    (answer.unwrap_or_else(Answer::from), known)
+    let queue = queue.filter(|queue| settings.config.queue(queue).is_some()).map(str::to_owned);
+    Answered { answer: answer.unwrap_or_else(Answer::from), queue, routed: context.routed.into_inner() }
 }
 
 /// A configuration that cannot be used. The error names the key and what was expected; both are for the operator, so the client
@@ -174,6 +197,8 @@ fn index() -> Answer {
         "POST /queues/{queue}/messages": "one message: any content type, any bytes",
         "POST /queues/{queue}/batch": "many messages: a JSON array, or NDJSON",
         "GET /queues/{queue}/messages/{id}": "what became of a message",
+        "POST /messages": "one message, to the queue that the configured routes choose",
+        "POST /routes/test": "where the same request to /messages would go, and why; sends nothing",
         "POST /webhooks/twilio": "Twilio's messages and status callbacks",
         "GET /healthz": "whether this answers",
         "GET /readyz": "whether what is behind this answers",

@@ -2,7 +2,9 @@
 
 mod batches;
 mod looking;
+mod routing;
 mod sending;
+mod tracing;
 mod webhooks;
 
 use std::cell::{Cell, RefCell};

@@ -5,6 +5,7 @@ use oncebus_core::config::{ConfigError, settings};
 use oncebus_core::ingest::head::Head;
 use oncebus_core::ingest::twilio::{self, EMPTY_TWIML, SIGNATURE_HEADER, Signed, TWIML_CONTENT_TYPE};
 use oncebus_core::problem::{Kind, Problem};
+use oncebus_core::trace::Trace;
 use oncebus_runtime::platform::Platform;
 
 use crate::answer::{Answer, Refusal};
@@ -33,7 +34,7 @@ where
     let signature = head.one(SIGNATURE_HEADER).unwrap_or_default();
     let content_type = head.content_type().unwrap_or_default();
     Signed { public_url, target: &head.target, content_type, body: &body }.verify(token, signature)?;
-    let entry = twilio::entry(content_type, body)?;
+    let entry = twilio::entry(content_type, body)?.traced(Trace::of_request(head).as_ref());
     entry.check_size(limit)?;
     send(context, queue, &entry).await?;
     Ok(Answer::with_body(200, TWIML_CONTENT_TYPE, EMPTY_TWIML))
