@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::account::Account;
 use crate::admin::{Admin, DeclarationError, Inner, declare_all};
+use crate::auth::memo::Memo;
 use crate::auth::service_bus::{AccessRule, Rules};
 use crate::auth::storage::{ACCOUNT, ACCOUNT_KEY, AccountKey};
 use crate::behaviour::Behaviour;
@@ -188,7 +189,12 @@ impl Emulator {
         let root = options.access_rules.first().cloned();
         let service_bus = ServiceBus {
             namespace: Arc::clone(&namespace),
-            rules: Rules { namespace: options.access_rules, entities, accept_bearer: options.accept_bearer },
+            rules: Rules {
+                namespace: options.access_rules,
+                entities,
+                accept_bearer: options.accept_bearer,
+                memo: Memo::default(),
+            },
             faults: Arc::clone(&faults),
             calls: Arc::clone(&calls),
             tier: options.tier,

@@ -68,7 +68,7 @@ fn rules() -> Rules {
     Rules {
         namespace: vec![AccessRule::new("Root", KEY, &[Claim::Manage]), listener],
         entities: BTreeMap::from([("guarded".to_owned(), vec![own])]),
-        accept_bearer: false,
+        ..Rules::default()
     }
 }
 

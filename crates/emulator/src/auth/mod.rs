@@ -5,6 +5,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+pub(crate) mod memo;
 pub(crate) mod service_bus;
 pub(crate) mod storage;
 

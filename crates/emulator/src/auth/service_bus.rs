@@ -10,7 +10,9 @@
 //! are refused, or all accepted.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::memo::{Memo, Seen};
 use super::{decode, is_signed};
 use crate::time::UnixMillis;
 
@@ -75,6 +77,7 @@ pub(crate) struct Rules {
     pub(crate) entities: BTreeMap<String, Vec<AccessRule>>,
     /// Whether any bearer token, unless it is empty, has all claims.
     pub(crate) accept_bearer: bool,
+    pub(crate) memo: Memo,
 }
 
 /// Why a request is not let in. The words are those of the live service where they are known.
@@ -121,19 +124,31 @@ impl Rules {
         if let Some(token) = bearer(header) {
             return if self.accept_bearer && !token.is_empty() { Ok(()) } else { Err(unsigned) };
         }
-        let token = Token::parse(header).ok_or(Refusal::Malformed)?;
-        let scope = scope_path(token.resource);
-        let own = if scope.is_empty() { Vec::new() } else { own(&scope, &token.rule) };
-        // All of them are tried, and both keys of each: the time taken does not tell which one fits.
-        let rules = own.iter().chain(self.named(&scope, &token.rule));
-        let mut fitting: Vec<&AccessRule> = rules.filter(|rule| token.is_signed_by(rule)).collect();
+        let seen = match self.memo.find(header) {
+            Some(seen) => seen,
+            None => {
+                let token = Token::parse(header).ok_or(Refusal::Malformed)?;
+                Arc::new(Seen { token, keys: Vec::new() })
+            }
+        };
+        let Token { scope, rule, expires_at_seconds, .. } = &seen.token;
+        let own = if scope.is_empty() { Vec::new() } else { own(scope, rule) };
+        let mut signers = Vec::new();
+        // All of them are tried, and both keys of each that has none that is known to fit: the time taken does not tell
+        // which one fits.
+        let rules = own.iter().chain(self.named(scope, rule));
+        let mut fitting: Vec<&AccessRule> = rules.filter(|rule| seen.is_signed_by(rule, &mut signers)).collect();
+        if !signers.is_empty() {
+            signers.extend_from_slice(&seen.keys);
+            self.memo.keep(header, Seen { token: seen.token.clone(), keys: signers });
+        }
         if fitting.is_empty() {
             return Err(unsigned);
         }
-        if token.expires_at_seconds <= now.seconds() {
+        if *expires_at_seconds <= now.seconds() {
             return Err(Refusal::Expired);
         }
-        if !is_within(&path.trim_matches('/').to_lowercase(), &scope) {
+        if !scope.is_empty() && !is_within(&path.trim_matches('/').to_lowercase(), scope) {
             return Err(Refusal::Scope);
         }
         fitting.retain(|rule| rule.allows(claim));
@@ -153,18 +168,20 @@ fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim())
 }
 
-struct Token<'a> {
-    /// As it stands in the token: what was signed.
-    resource: &'a str,
-    expiry: &'a str,
-    expires_at_seconds: i64,
-    signature: String,
+/// What a token says.
+#[derive(Clone)]
+pub(super) struct Token {
+    scope: String,
     rule: String,
+    expires_at_seconds: i64,
+    /// What was signed: the resource and the time as they stand in the token.
+    signed: String,
+    signature: String,
 }
 
-impl<'a> Token<'a> {
+impl Token {
     /// Reads the fields in any order; unknown ones are ignored.
-    fn parse(header: &'a str) -> Option<Self> {
+    pub(super) fn parse(header: &str) -> Option<Self> {
         let (scheme, fields) = header.trim().split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("SharedAccessSignature") {
             return None;
@@ -180,19 +197,27 @@ impl<'a> Token<'a> {
                 _ => {}
             }
         }
-        let expiry = expiry?;
+        let (resource, expiry) = (resource?, expiry?);
         Some(Self {
-            resource: resource?,
-            expiry,
-            expires_at_seconds: expiry.parse().ok()?,
-            signature: signature?,
+            scope: scope_path(resource),
             rule: rule?,
+            expires_at_seconds: expiry.parse().ok()?,
+            signed: format!("{resource}\n{expiry}"),
+            signature: signature?,
         })
     }
+}
 
-    fn is_signed_by(&self, rule: &AccessRule) -> bool {
-        let text = format!("{}\n{}", self.resource, self.expiry);
-        rule.keys().fold(false, |fits, key| is_signed(key.as_bytes(), &text, &self.signature) | fits)
+impl Seen {
+    /// Whether one of the rule's keys signed the token. Those of which it was not known are noted.
+    fn is_signed_by(&self, rule: &AccessRule, signers: &mut Vec<String>) -> bool {
+        if rule.keys().any(|key| self.keys.iter().any(|known| known == key)) {
+            return true;
+        }
+        let Token { signed, signature, .. } = &self.token;
+        let before = signers.len();
+        signers.extend(rule.keys().filter(|key| is_signed(key.as_bytes(), signed, signature)).map(str::to_owned));
+        signers.len() > before
     }
 }
 
@@ -306,6 +331,39 @@ mod tests {
         assert_eq!(rules.check(Some(&header), "/q", Claim::Listen, BEFORE, nothing), Ok(()));
     }
 
+    #[test]
+    fn a_token_that_was_seen_before_is_checked_no_less() {
+        let (mut rules, header) = token(0);
+        let check = |rules: &Rules, path, claim, now| rules.check(Some(&header), path, claim, now, nothing);
+        for _ in 0..2 {
+            assert_eq!(check(&rules, "/q", Claim::Listen, BEFORE), Ok(()));
+            assert_eq!(check(&rules, "/q2", Claim::Listen, BEFORE), Err(Refusal::Scope));
+            assert_eq!(check(&rules, "/q", Claim::Send, BEFORE), Err(Refusal::Claim(Claim::Send)));
+            let late = UnixMillis(1_795_174_201_000);
+            assert_eq!(check(&rules, "/q", Claim::Listen, late), Err(Refusal::Expired));
+        }
+        let key = std::mem::replace(&mut rules.namespace[0].primary_key, "rotated".to_owned());
+        assert_eq!(check(&rules, "/q", Claim::Listen, BEFORE), Err(Refusal::Signature));
+        rules.namespace[0].secondary_key = Some(key);
+        assert_eq!(check(&rules, "/q", Claim::Listen, BEFORE), Ok(()));
+        rules.namespace[0].name = "Another".to_owned();
+        assert_eq!(check(&rules, "/q", Claim::Listen, BEFORE), Err(Refusal::Signature));
+        // A rule of the same name under the same key is the same to whoever has a token.
+        let own = |_: &str, _: &str| vec![AccessRule::new("Root", VECTORS[0].0, &[Claim::Send])];
+        assert_eq!(rules.check(Some(&header), "/q", Claim::Send, BEFORE, own), Ok(()));
+        assert!(!format!("{rules:?}").contains(VECTORS[0].0));
+    }
+
+    #[test]
+    fn a_refusal_is_not_remembered() {
+        let (good, header) = token(0);
+        let mut rules = rules("another key", &[Claim::Listen]);
+        let check = |rules: &Rules| rules.check(Some(&header), "/q", Claim::Listen, BEFORE, nothing);
+        assert_eq!(check(&rules), Err(Refusal::Signature));
+        rules.namespace.extend(good.namespace);
+        assert_eq!(check(&rules), Ok(()));
+    }
+
     /// A token as a client makes it, for a resource that is escaped already.
     fn signed(escaped: &str, rule: &str, key: &str) -> String {
         use hmac::Mac as _;
@@ -341,7 +399,7 @@ mod tests {
             (AccessRule::new("R", "root key", &[Claim::Manage]), |key| AccessRule::new("R", key, &[Claim::Listen]));
         let entities =
             BTreeMap::from([("t".to_owned(), vec![own("key of t")]), ("other".to_owned(), vec![own("key of other")])]);
-        let rules = Rules { namespace: vec![root], entities, accept_bearer: false };
+        let rules = Rules { namespace: vec![root], entities, ..Rules::default() };
         let check = |resource: &str, key: &str, claim| {
             rules.check(Some(&signed(resource, "R", key)), "/t/subscriptions/s/messages/head", claim, BEFORE, nothing)
         };
