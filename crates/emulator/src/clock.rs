@@ -1,6 +1,7 @@
 //! The clocks of a running emulator: real time plus an offset that tests may move.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
@@ -19,7 +20,15 @@ pub struct Clock {
     /// Absent in a clock that only moves when it is moved.
     started: Option<Instant>,
     origin: UnixMillis,
-    moves: Arc<watch::Sender<Moves>>,
+    moved: Arc<Moved>,
+}
+
+/// What clones share.
+#[derive(Debug)]
+struct Moved {
+    /// As in the moves: every operation reads it, and waits for nobody.
+    offset_millis: AtomicI64,
+    moves: watch::Sender<Moves>,
 }
 
 /// How a clock was moved.
@@ -44,15 +53,14 @@ impl Clock {
         Self {
             started: Some(Instant::now()),
             origin: UnixMillis::from(SystemTime::now()),
-            moves: Arc::new(watch::Sender::new(Moves { offset_millis, forward_millis: 0 })),
+            moved: Moved::by(offset_millis),
         }
     }
 
     /// A clock that stands still unless it is moved.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn standing(at: UnixMillis) -> Self {
-        let moves = Arc::new(watch::Sender::new(Moves { offset_millis: 0, forward_millis: 0 }));
-        Self { started: None, origin: at, moves }
+        Self { started: None, origin: at, moved: Moved::by(0) }
     }
 
     /// The time it is.
@@ -69,24 +77,25 @@ impl Clock {
 
     /// Moves the clock by so many milliseconds, back when negative; whoever sleeps by it looks again.
     pub fn shift(&self, millis: i64) {
-        self.moves.send_modify(|moves| {
+        self.moved.moves.send_modify(|moves| {
             moves.offset_millis = moves.offset_millis.saturating_add(millis);
             moves.forward_millis = moves.forward_millis.saturating_add(millis.max(0));
+            self.moved.offset_millis.store(moves.offset_millis, Ordering::SeqCst);
         });
     }
 
     /// How far it is ahead of real time, in milliseconds.
     #[must_use]
     pub fn offset_millis(&self) -> i64 {
-        self.moves.borrow().offset_millis
+        self.moved.offset_millis.load(Ordering::SeqCst)
     }
 
     /// Returns when somebody who began to wait now has waited this long. A move forward counts as waiting;
     /// a move back makes nobody wait longer.
     pub async fn elapse(&self, patience: Duration) {
-        let mut moved = self.moves.subscribe();
+        let mut moved = self.moved.moves.subscribe();
         // A clock that never goes back.
-        let waited = || UnixMillis(self.moves.borrow().forward_millis).after(self.elapsed());
+        let waited = || UnixMillis(self.moved.moves.borrow().forward_millis).after(self.elapsed());
         let deadline = waited().after(patience);
         loop {
             let left = deadline.since(waited());
@@ -102,7 +111,7 @@ impl Clock {
 
     /// Returns when it is `deadline`, whether time passed or the clock was moved.
     pub async fn sleep_until(&self, deadline: UnixMillis) {
-        let mut moved = self.moves.subscribe();
+        let mut moved = self.moved.moves.subscribe();
         loop {
             let left = deadline.since(self.now());
             if left.is_zero() {
@@ -118,6 +127,13 @@ impl Clock {
     /// Real time since this clock was made.
     fn elapsed(&self) -> Duration {
         self.started.map_or(Duration::ZERO, |started| started.elapsed())
+    }
+}
+
+impl Moved {
+    fn by(offset_millis: i64) -> Arc<Self> {
+        let moves = watch::Sender::new(Moves { offset_millis, forward_millis: 0 });
+        Arc::new(Self { offset_millis: AtomicI64::new(offset_millis), moves })
     }
 }
 

@@ -105,8 +105,7 @@ impl Namespace {
         mode: ReceiveMode,
         patience: Duration,
     ) -> Result<Option<Lent>, OperationError> {
-        let mut closing = self.closing.clone();
-        let at_once = patience.is_zero() || *closing.borrow();
+        let at_once = patience.is_zero() || *self.closing.borrow();
         let mut place = match self.receive_or_join(path, mode, at_once)? {
             Found::Message(lent, ticket) => {
                 ticket.written().await?;
@@ -115,6 +114,7 @@ impl Namespace {
             Found::Nothing => return Ok(None),
             Found::Place(place) => place,
         };
+        let mut closing = self.closing.clone();
         tokio::select! {
             handed = &mut place.handed => return taken(handed.ok()).await,
             () = self.clock.elapse(patience) => {}
