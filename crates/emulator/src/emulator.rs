@@ -200,7 +200,6 @@ impl Emulator {
             tier: options.tier,
             patience: options.limits.body,
             behaviour: options.behaviour,
-            casing: crate::http::casing::as_recorded().await,
         };
         let service_bus = Arc::new(service_bus);
         for ticket in declare_all(&service_bus, &options.entities)? {

@@ -247,6 +247,46 @@ async fn a_message_may_have_a_thousand_properties() {
 }
 
 #[tokio::test]
+async fn names_of_headers_are_written_as_recorded_and_those_of_properties_as_they_were_sent() {
+    let (emulator, bus) = start(Limits::default()).await;
+    let (address, token) = (address(&bus.url), &bus.token);
+    let send = format!(
+        "POST /q/messages HTTP/1.1\r\nhost: x\r\nauthorization: {token}\r\nX-Process-At: \"there\"\r\npriORity: 1\r\n\
+         Content-Length: 1\r\n\r\nm"
+    );
+    let receive =
+        format!("DELETE /q/messages/head HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: 0\r\n\r\n");
+    // The head comes in two pieces, and the second request on the same connection.
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let (first, second) = send.split_at(send.find("-At").unwrap());
+    stream.write_all(first.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    tokio::task::yield_now().await;
+    stream.write_all(second.as_bytes()).await.unwrap();
+    let sent = read_until(&mut stream, "\r\n0\r\n\r\n").await;
+    for name in ["Content-Type: ", "Date: ", "Server: ", "Strict-Transport-Security: ", "Transfer-Encoding: "] {
+        assert!(sent.contains(&format!("\r\n{name}")), "{name}: {sent}");
+    }
+    stream.write_all(receive.as_bytes()).await.unwrap();
+    let received = read_until(&mut stream, "\r\n0\r\n\r\n").await;
+    for line in ["X-Process-At: \"there\"\r\n", "priORity: 1\r\n", "BrokerProperties: {"] {
+        assert!(received.contains(&format!("\r\n{line}")), "{line}: {received}");
+    }
+    // A batch says names as they are; what was sent ahead of an answer may have lost its case, and nothing else.
+    let batch = r#"[{"Body":"b","UserProperties":{"OrderId":1}}]"#;
+    let batch = format!(
+        "POST /q/messages HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: {}\r\n\
+         Content-Type: application/vnd.microsoft.servicebus.json\r\n\r\n{batch}",
+        batch.len()
+    );
+    stream.write_all([&*batch, &send, &receive, &receive].concat().as_bytes()).await.unwrap();
+    let all = read_until(&mut stream, "m\r\n0\r\n\r\n").await;
+    assert!(all.contains("\r\nOrderId: 1\r\n"), "{all}");
+    assert!(all.to_lowercase().contains("\r\npriority: 1\r\n"), "{all}");
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
 async fn an_upload_that_is_too_large_is_read_on_so_that_its_refusal_is_seen() {
     let body = Duration::from_millis(500);
     let (emulator, bus) = start(Limits::default()).await;

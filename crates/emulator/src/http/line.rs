@@ -3,11 +3,11 @@
 //! hyper looks for the end of a connection only while it has nothing of the client in its buffer. A single byte
 //! behind a request, of the next one or a stray line feed, and a client that goes away is not noticed before
 //! the answer is written: its long poll would take a message for nobody. So a handler that waits reads on by
-//! itself, through [`Presence`]. What it finds is kept for hyper, which gets it first when it reads again.
+//! itself, through [`Peer`]. What it finds is kept for hyper, which gets it first when it reads again.
 //!
 //! The line also knows whose turn it is. That tells an answer that hyper writes on its own account from one of
-//! a handler's, and bytes that were never answered from an idle connection. See [`super::wire`] for what
-//! follows from that.
+//! a handler's, bytes that were never answered from an idle connection, and the beginning of a head from whatever
+//! looks like one. See [`super::wire`] for what follows from that.
 
 use std::future::poll_fn;
 use std::mem::MaybeUninit;
@@ -21,6 +21,8 @@ use http::StatusCode;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::casing::Names;
+
 /// What a client may send ahead of the answer that it waits for. One that sends more is taken to be gone:
 /// its end could not be seen behind it. Ahead of answers that nobody waits for there is no such limit.
 const AHEAD: usize = 256 * 1024;
@@ -28,11 +30,14 @@ const AHEAD: usize = 256 * 1024;
 /// How long a client may take to notice that it was refused.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// An extension of requests: whether the client is still there.
-#[derive(Clone)]
-pub(crate) struct Presence(Arc<dyn Watched>);
+/// Buffers up to this size are kept for the next call.
+const KEPT: usize = 4 * 1024;
 
-impl Presence {
+/// An extension of requests: the client at the other end.
+#[derive(Clone)]
+pub(crate) struct Peer(Arc<dyn Watched>);
+
+impl Peer {
     pub(super) fn of<S: AsyncRead + Unpin + Send + 'static>(line: &Arc<Line<S>>) -> Self {
         Self(Arc::<Line<S>>::clone(line))
     }
@@ -42,11 +47,18 @@ impl Presence {
     pub(crate) async fn gone(&self) {
         poll_fn(|cx| self.0.poll_gone(cx)).await;
     }
+
+    /// Takes the request's head as the client wrote it, perhaps with something behind it. Nothing, when the client
+    /// did not wait for the answer to an earlier request.
+    pub(crate) fn head(&self) -> Vec<u8> {
+        self.0.take_head()
+    }
 }
 
 /// A line of any kind of stream.
 trait Watched: Send + Sync {
     fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()>;
+    fn take_head(&self) -> Vec<u8>;
 }
 
 /// Whose turn it is.
@@ -73,6 +85,15 @@ pub(super) struct State<S> {
     pub(super) ahead: BytesMut,
     is_gone: bool,
     pub(super) turn: Turn,
+    /// What was read of a request before a handler had it.
+    pub(super) head: Vec<u8>,
+    /// How names are written in the answer that is next, if not in lower case.
+    pub(super) names: Option<Names>,
+    /// Whether something of an earlier answer is yet to be written before it.
+    pub(super) is_behind: bool,
+    /// The beginning of the answer in hand as it is written, and how much of it was.
+    pub(super) out: Vec<u8>,
+    pub(super) sent: usize,
     /// The status of an answer of hyper's own, which was kept from the client.
     pub(super) withheld: Option<StatusCode>,
 }
@@ -80,7 +101,18 @@ pub(super) struct State<S> {
 impl<S> Line<S> {
     pub(super) fn new(stream: S) -> Self {
         let (stream, ahead) = (TokioIo::new(stream), BytesMut::new());
-        Self(Mutex::new(State { stream, ahead, is_gone: false, turn: Turn::Idle, withheld: None }))
+        Self(Mutex::new(State {
+            stream,
+            ahead,
+            is_gone: false,
+            turn: Turn::Idle,
+            head: Vec::new(),
+            names: None,
+            is_behind: false,
+            out: Vec::new(),
+            sent: 0,
+            withheld: None,
+        }))
     }
 
     /// Nobody else waits for this lock: all who use a line are polled by its connection's task.
@@ -96,8 +128,42 @@ impl<S> Line<S> {
         (state.turn, state.withheld) = (Turn::Idle, None);
     }
 
-    pub(super) fn turn(&self, turn: Turn) {
-        self.lock().turn = turn;
+    /// A handler has a request.
+    pub(super) fn asks(&self) {
+        let mut state = self.lock();
+        state.is_behind = state.turn == Turn::Writing;
+        state.turn = Turn::Handler;
+    }
+
+    /// A handler's answer is ready to be written, with its names written so.
+    pub(super) fn answers(&self, names: Option<Names>) {
+        let mut state = self.lock();
+        (state.turn, state.names) = (Turn::Answer, names);
+        state.head.clear();
+        state.head.shrink_to(KEPT);
+    }
+}
+
+impl<S> State<S> {
+    /// Notes what was read, where it may be of a head.
+    pub(super) fn note(&mut self, read: &[u8]) {
+        if self.turn == Turn::Idle {
+            self.head.clear();
+            self.turn = Turn::Head;
+        }
+        if self.turn == Turn::Head {
+            self.head.extend_from_slice(read);
+        }
+    }
+
+    /// Notes that so many bytes of the prepared ones were written.
+    pub(super) fn note_sent(&mut self, bytes: usize) {
+        self.sent += bytes;
+        if self.sent >= self.out.len() {
+            self.sent = 0;
+            self.out.clear();
+            self.out.shrink_to(KEPT);
+        }
     }
 }
 
@@ -117,6 +183,10 @@ impl<S: AsyncRead + Unpin + Send> Watched for Line<S> {
             }
         }
         Poll::Ready(())
+    }
+
+    fn take_head(&self) -> Vec<u8> {
+        std::mem::take(&mut self.lock().head)
     }
 }
 

@@ -9,7 +9,7 @@ pub(crate) mod server;
 pub(crate) mod service_bus;
 mod wire;
 
-pub(crate) use line::Presence;
+pub(crate) use line::Peer;
 pub(crate) use payload::Payload;
 
 use std::error::Error;

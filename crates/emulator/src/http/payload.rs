@@ -7,11 +7,15 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::casing::Names;
+
 /// A body in one piece.
 #[derive(Debug)]
 pub(crate) struct Payload {
     bytes: Option<Bytes>,
     framing: Framing,
+    /// How the names of the answer's headers are written, if not in lower case.
+    pub(crate) names: Option<Names>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,17 +28,22 @@ enum Framing {
 impl Payload {
     /// `Transfer-Encoding: chunked`, even when there is nothing in it.
     pub(crate) fn chunked(bytes: impl Into<Bytes>) -> Self {
-        Self { bytes: Some(bytes.into()), framing: Framing::Chunked }
+        Self { bytes: Some(bytes.into()), framing: Framing::Chunked, names: None }
     }
 
     /// `Content-Length`, `0` included.
     pub(crate) fn sized(bytes: impl Into<Bytes>) -> Self {
-        Self { bytes: Some(bytes.into()), framing: Framing::Sized }
+        Self { bytes: Some(bytes.into()), framing: Framing::Sized, names: None }
     }
 
     /// No body at all; the headers may still speak of one, as in answers to HEAD.
     pub(crate) fn none() -> Self {
-        Self { bytes: None, framing: Framing::None }
+        Self { bytes: None, framing: Framing::None, names: None }
+    }
+
+    /// The same, in an answer whose headers are named so.
+    pub(crate) fn named(self, names: Names) -> Self {
+        Self { names: Some(names), ..self }
     }
 }
 

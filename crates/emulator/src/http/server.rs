@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::line::{Line, Presence, Turn};
+use super::line::{Line, Peer};
 use super::wire::{Nonsense, Wire, refusal};
 use super::{Answer, Payload, Secure};
 use crate::time::UnixMillis;
@@ -197,12 +197,12 @@ async fn connection<H: Handler>(
         if is_secure {
             request.extensions_mut().insert(Secure);
         }
-        request.extensions_mut().insert(Presence::of(&line));
+        request.extensions_mut().insert(Peer::of(&line));
         let (handler, line) = (Arc::clone(&handler), Arc::clone(&line));
-        line.turn(Turn::Handler);
+        line.asks();
         async move {
-            let answer = handler.handle(request).await;
-            line.turn(Turn::Answer);
+            let mut answer = handler.handle(request).await;
+            line.answers(answer.as_mut().ok().and_then(|answer| answer.body_mut().names.take()));
             answer
         }
     });

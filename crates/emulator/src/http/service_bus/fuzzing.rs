@@ -42,7 +42,7 @@ pub fn broker_properties(data: &[u8]) {
 /// Custom properties as headers: each comes back under its name with its type and value.
 pub fn property_headers(data: &[u8]) {
     let headers = header_lines(data);
-    let custom = properties::custom_from_headers(&headers, &Behaviour::default());
+    let custom = properties::custom_from_headers(&headers, None, &Behaviour::default());
     let sent = Message { properties: custom, ..Message::default() };
     let Ok(deliveries) = deliver(vec![sent.clone()]) else { return };
     assert_eq!(deliveries.len(), 1);
@@ -53,7 +53,7 @@ pub fn property_headers(data: &[u8]) {
     let last = |properties: Vec<(String, PropertyValue)>| properties.into_iter().collect::<BTreeMap<_, _>>();
     let mut visible = last(sent.properties);
     visible.retain(|name, _| !TAKEN.contains(&name.as_str()));
-    assert_eq!(last(properties::custom_from_headers(&answer, &Behaviour::default())), visible);
+    assert_eq!(last(properties::custom_from_headers(&answer, None, &Behaviour::default())), visible);
 }
 
 /// A batch: all of its messages come back, or none was accepted.

@@ -19,12 +19,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
+use http::request::Parts as Head;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::server::Handler;
 use super::wire::Nonsense;
-use super::{Answer, BodyError, Hangup, Payload, Presence, Source, read_body};
+use super::{Answer, BodyError, Hangup, Payload, Peer, Source, read_body};
 use crate::auth::service_bus::{Claim, Rules};
 use crate::behaviour::{Behaviour, GetHead};
 use crate::broker::{Broker, BrokerProperties, Message, ReceiveMode};
@@ -54,8 +55,6 @@ pub(crate) struct ServiceBus {
     pub(crate) calls: Arc<Calls>,
     pub(crate) tier: Tier,
     pub(crate) behaviour: Behaviour,
-    /// How header names are written: see [`casing`](crate::http::casing).
-    pub(crate) casing: http::Extensions,
     /// How long a body may take to arrive.
     pub(crate) patience: Duration,
 }
@@ -83,7 +82,7 @@ impl<E: Into<Refusal>> From<E> for Failure {
 impl Handler for ServiceBus {
     async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let mut response = self.answer(request).await?;
-        response.extensions_mut().extend(self.casing.clone());
+        response.body_mut().names.get_or_insert_default();
         Ok(response)
     }
 
@@ -99,29 +98,29 @@ impl Handler for ServiceBus {
 impl ServiceBus {
     /// Answers a request, wherever its body comes from.
     async fn answer(&self, request: Request<impl Source>) -> Answer {
-        let host = host(&request);
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        match self.dispatch(request, &host).await {
+        let (head, body) = request.into_parts();
+        let host = host(&head);
+        match self.dispatch(&head, host, body).await {
             Ok(response) => Ok(response),
             Err(Failure::Hangup) => Err(Hangup),
             Err(Failure::Refused(refusal)) => {
-                let entity = match route(&method, &path) {
+                let path = head.uri.path();
+                let entity = match route(&head.method, path) {
                     Ok(route) => route.name,
                     Err(_) => path.trim_matches('/').split('/').next().unwrap_or("").to_owned(),
                 };
-                let scene = Scene { host: &host, entity: &entity, now: self.now() };
+                let scene = Scene { host, entity: &entity, now: self.now() };
                 Ok(refusal.response(scene, &self.behaviour))
             }
         }
     }
 
-    async fn dispatch(&self, request: Request<impl Source>, host: &str) -> Result<Response<Payload>, Failure> {
-        let (head, body) = request.into_parts();
+    async fn dispatch(&self, head: &Head, host: &str, body: impl Source) -> Result<Response<Payload>, Failure> {
         let route = match route(&head.method, head.uri.path()) {
             Ok(route) => route,
             Err(NoRoute::NotData) => {
                 let body = read_body(body, LARGEST_BODY, self.patience).await;
-                return self.management(&head, host, body).await;
+                return self.management(head, host, body).await;
             }
             Err(NoRoute::Method) => {
                 return Err(wrong_method().into());
@@ -131,7 +130,7 @@ impl ServiceBus {
             return Err(wrong_method().into());
         }
         let body = read_body(body, LARGEST_BODY, self.patience).await;
-        if let Err(refusal) = self.authorize(&head, route.operation.claim()) {
+        if let Err(refusal) = self.authorize(head, route.operation.claim()) {
             self.calls.count(Service::ServiceBus, "refused");
             return Err(refusal.into());
         }
@@ -143,16 +142,16 @@ impl ServiceBus {
         };
         match route.operation {
             Operation::Peek => self.peek(&route).await,
-            Operation::PeekLock => present(&head, self.receive(&head, &route, host, ReceiveMode::PeekLock)).await,
+            Operation::PeekLock => present(head, self.receive(head, &route, host, ReceiveMode::PeekLock)).await,
             Operation::ReceiveAndDelete => {
-                present(&head, self.receive(&head, &route, host, ReceiveMode::ReceiveAndDelete)).await
+                present(head, self.receive(head, &route, host, ReceiveMode::ReceiveAndDelete)).await
             }
             _ => {
                 self.calls.count(Service::ServiceBus, name);
                 let strike = self.faults.strike(Service::ServiceBus, name, &route.name, Moment::Any);
                 before(&strike).await?;
                 let done = match &route.operation {
-                    Operation::Send => self.send(&head.headers, &route, body).await,
+                    Operation::Send => self.send(head, &route, body).await,
                     Operation::Complete(settled) | Operation::Abandon(settled) | Operation::Renew(settled) => {
                         self.settle(&route, settled, &strike).await
                     }
@@ -168,13 +167,13 @@ impl ServiceBus {
         }
     }
 
-    async fn send(&self, headers: &HeaderMap, route: &Route, body: Bytes) -> Result<(), Refusal> {
+    async fn send(&self, head: &Head, route: &Route, body: Bytes) -> Result<(), Refusal> {
         // Of a batch the whole text counts; of a single message the broker knows as much.
-        let batch_bytes = is_batch(headers).then_some(body.len());
+        let batch_bytes = is_batch(&head.headers).then_some(body.len());
         let messages = if batch_bytes.is_some() {
             batch::parse(&body).map_err(|rule| Refusal::bad_request(&format!("40000: {rule}.")))?
         } else {
-            vec![single(headers, body, &self.behaviour)?]
+            vec![single(head, body, &self.behaviour)?]
         };
         let entity = &route.entity;
         let send = |broker: &mut Broker, now| {
@@ -208,7 +207,7 @@ impl ServiceBus {
     /// `manage`.
     async fn management(
         &self,
-        head: &http::request::Parts,
+        head: &Head,
         host: &str,
         body: Result<Bytes, BodyError>,
     ) -> Result<Response<Payload>, Failure> {
@@ -222,7 +221,7 @@ impl ServiceBus {
         if strike.drop_after { Err(Failure::Hangup) } else { Ok(response) }
     }
 
-    fn authorize(&self, head: &http::request::Parts, claim: Claim) -> Result<(), Refusal> {
+    fn authorize(&self, head: &Head, claim: Claim) -> Result<(), Refusal> {
         let authorization = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let path = crate::auth::decode(head.uri.path());
         self.check_token(authorization, &path, claim)
@@ -264,10 +263,10 @@ fn wrong_method() -> Refusal {
 }
 
 /// Goes on for as long as the client is there: one that went away while it waited takes no message.
-async fn present<T>(head: &http::request::Parts, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+async fn present<T>(head: &Head, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let gone = async {
-        match head.extensions.get::<Presence>() {
-            Some(presence) => presence.gone().await,
+        match head.extensions.get::<Peer>() {
+            Some(peer) => peer.gone().await,
             None => std::future::pending().await,
         }
     };
@@ -291,7 +290,8 @@ async fn before(strike: &Strike) -> Result<(), Failure> {
 }
 
 /// The message of a single send.
-fn single(headers: &HeaderMap, body: Bytes, behaviour: &Behaviour) -> Result<Message, Refusal> {
+fn single(head: &Head, body: Bytes, behaviour: &Behaviour) -> Result<Message, Refusal> {
+    let headers = &head.headers;
     let broker = match headers.get(BROKER_PROPERTIES) {
         None => BrokerProperties::default(),
         Some(header) => serde_json::from_slice(header.as_bytes())
@@ -304,7 +304,7 @@ fn single(headers: &HeaderMap, body: Bytes, behaviour: &Behaviour) -> Result<Mes
         body,
         content_type: content_type.filter(|text| !text.is_empty()).map(std::borrow::Cow::into_owned),
         broker,
-        properties: properties::custom_from_headers(headers, behaviour),
+        properties: properties::custom_from_headers(headers, head.extensions.get(), behaviour),
         ..Message::default()
     })
 }
@@ -316,7 +316,7 @@ fn is_batch(headers: &HeaderMap) -> bool {
 }
 
 /// The host as the client knows it: some clients look for it in `Location`.
-fn host<B>(request: &Request<B>) -> String {
-    let header = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    header.or_else(|| request.uri().authority().map(http::uri::Authority::as_str)).unwrap_or("localhost").to_owned()
+fn host(head: &Head) -> &str {
+    let header = head.headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    header.or_else(|| head.uri.authority().map(http::uri::Authority::as_str)).unwrap_or("localhost")
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::headers::{TAKEN, properties_among};
 use crate::behaviour::Behaviour;
 use crate::broker::{BrokerProperties, Delivery, PropertyValue};
+use crate::http::{Peer, casing};
 use crate::time::UnixMillis;
 
 /// What the service says for "for ever": the longest time span, in seconds, as it prints it.
@@ -94,10 +95,21 @@ fn parse_time_span(text: &str) -> Option<Duration> {
     Some(Duration::from_secs((u64::from(days) * 24 + u64::from(hours)) * 3600 + u64::from(minutes) * 60) + seconds)
 }
 
-/// The custom properties among a request's headers.
-pub(super) fn custom_from_headers(headers: &HeaderMap, behaviour: &Behaviour) -> Vec<(String, PropertyValue)> {
+/// The custom properties among a request's headers, under the names that the client wrote.
+pub(super) fn custom_from_headers(
+    headers: &HeaderMap,
+    peer: Option<&Peer>,
+    behaviour: &Behaviour,
+) -> Vec<(String, PropertyValue)> {
     let custom = properties_among(headers).filter(|(name, _)| behaviour.stores_header(name.as_str()));
-    custom.filter_map(|(name, value)| Some((name.as_str().to_owned(), parse_custom(&header_text(value))?))).collect()
+    let read = |(name, value): (&HeaderName, _)| Some((name.as_str().to_owned(), parse_custom(&header_text(value))?));
+    let mut properties: Vec<_> = custom.filter_map(read).collect();
+    // They stay as they are for as long as the message is queued.
+    properties.shrink_to_fit();
+    if let (false, Some(peer)) = (properties.is_empty(), peer) {
+        casing::as_written(properties.iter_mut().map(|(name, _)| name), &peer.head());
+    }
+    properties
 }
 
 /// What a header says: UTF-8, and where it is none, Latin-1, which is what HTTP/1.1 clients write then.

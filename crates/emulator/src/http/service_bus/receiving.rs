@@ -9,6 +9,7 @@ use super::route::Route;
 use super::{BROKER_PROPERTIES, Failure, Origin, ServiceBus, XML, before, properties, respond};
 use crate::broker::{Delivery, ReceiveMode};
 use crate::faults::{Moment, Service};
+use crate::http::casing::Names;
 use crate::http::{Payload, query_pairs, scheme};
 
 impl ServiceBus {
@@ -81,7 +82,8 @@ impl ServiceBus {
     fn delivery(&self, delivery: &Delivery, route: &Route, origin: Origin<'_>) -> Response<Payload> {
         let message = &delivery.entry.message;
         let status = if delivery.entry.lock.is_some() { StatusCode::CREATED } else { StatusCode::OK };
-        let mut response = respond(status, Payload::chunked(message.body.clone()), self.now());
+        let payload = Payload::chunked(message.body.clone()).named(Names::of(message));
+        let mut response = respond(status, payload, self.now());
         let headers = response.headers_mut();
         let content_type = message.content_type.as_deref().and_then(|text| HeaderValue::try_from(text).ok());
         if let Some(content_type) = content_type {

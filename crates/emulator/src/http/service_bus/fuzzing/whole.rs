@@ -90,7 +90,6 @@ impl Gateway {
             tier: Tier::Standard,
             patience: Duration::from_secs(60),
             behaviour: Behaviour::default(),
-            casing: http::Extensions::new(),
         };
         let mut gateway = Self { service, clock, closing };
         for script in SETUP.split("%%\n") {
