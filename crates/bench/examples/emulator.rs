@@ -8,6 +8,10 @@
 use clap::Parser;
 use oncebus_bench::emulator::{Args, Selves, run};
 
+/// The emulator's: the bare route has the same.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 struct CommandLine {
     #[command(flatten)]

@@ -7,8 +7,9 @@
 //! settings as the emulator ([`oncebus_emulator::connection_settings`]). What is left of its rate when
 //! the emulator answers instead is the ratio.
 //!
-//! * Both servers are processes of their own with the runtime's default of one worker per core, and so
-//!   pay the same for the kernel and for the client beside them. In one process with the client they
+//! * Both servers are processes of their own with the runtime's default of one worker per core, and the same
+//!   allocator (mimalloc, which each program that can be either server has), and so pay the same for the kernel
+//!   and for the client beside them. In one process with the client they
 //!   would share its scheduler and allocator, and the emulator's memory could not be told from ours.
 //! * One client for both (`load`): raw HTTP/1.1 over 32 kept connections on two threads, requests and
 //!   SAS token made once. It shares the cores with the server, so it is kept light: whatever it costs
