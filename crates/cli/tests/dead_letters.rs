@@ -2,81 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
 use std::process::{Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
-use oncebus_emulator::{Emulator, Options as EmulatorOptions};
-use oncebus_host::{App, Options, Server, Sqlite};
+use oncebus_e2e::{Services, Setup, World};
+use oncebus_emulator::{Emulator, Options};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-const RUN_TOKEN: &str = "run-token-of-the-tests";
-const CONFIG: &str = "[defaults]\ngather_milliseconds = 20\n[queues.orders]\n[processor.settings]\neffects = true\n";
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-/// The app with a processor, and a database that all apps of a test share.
-struct Running {
-    app: App,
-    server: Server,
-    client: reqwest::Client,
-}
-
-impl Running {
-    async fn start(emulator: &Emulator, database: &Path, processor: &str) -> Self {
-        let service_bus = emulator.service_bus_connection_string();
-        let blob_url = emulator.blob_url();
-        let variables = [
-            ("oncebus_config", CONFIG.to_owned()),
-            ("servicebus_send", service_bus.clone()),
-            ("servicebus_listen", service_bus),
-            ("servicebus_origin", emulator.service_bus_url()),
-            ("storage", emulator.storage_connection_string()),
-            ("storage_origin", blob_url.rsplit_once('/').unwrap().0.to_owned()),
-            ("run_token", RUN_TOKEN.to_owned()),
-        ];
-        let path = root().join(format!("target/wasm32-wasip2/release/oncebus_{processor}.wasm"));
-        let options = Options {
-            variables: variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            sqlite: Sqlite::File(database.to_owned()),
-            overrides: [("queue-handler/oncebus:processor/process@0.1.0".to_owned(), path)].into(),
-            ..Options::default()
-        };
-        let app = App::load(&root().join("spin.toml"), options).await.expect("the app loads (scripts/build)");
-        let server = app.serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
-        Self { app, server, client: reqwest::Client::new() }
-    }
-
-    async fn send(&self, id: &str, body: &Value) {
-        let url = format!("{}/queues/orders/messages", self.server.url());
-        let request = self.client.post(url).header("Idempotency-Key", format!("\"{id}\""));
-        let answer = request.header("content-type", "application/json").body(body.to_string()).send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), 202);
-    }
-
-    async fn run(&self) -> Value {
-        let url = format!("{}/internal/queues/orders/run?seconds=2", self.server.url());
-        let answer = self.client.post(url).bearer_auth(RUN_TOKEN).send().await.unwrap();
-        serde_json::from_str(&answer.text().await.unwrap()).unwrap()
-    }
-
-    /// How often each id is in the store, and how many steps of it ran.
-    fn stored(&self) -> BTreeMap<String, usize> {
-        let mut counts = BTreeMap::new();
-        let rows = self.app.database().unwrap().query("SELECT id FROM messages", &[]).unwrap_or_default();
-        for row in rows {
-            *counts.entry(format!("{:?}", row[0])).or_default() += 1;
-        }
-        counts
-    }
-}
-
-/// The program, against this emulator.
+/// The program, with its credentials.
 struct Program {
     service_bus: String,
     storage: String,
@@ -84,10 +20,9 @@ struct Program {
 }
 
 impl Program {
-    fn new(emulator: &Emulator) -> Self {
+    fn new(service_bus: String, storage: String) -> Self {
         let config = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(config.path(), CONFIG).unwrap();
-        let (service_bus, storage) = (emulator.service_bus_connection_string(), emulator.storage_connection_string());
+        std::fs::write(config.path(), "[queues.orders]\n").unwrap();
         Self { service_bus, storage, config }
     }
 
@@ -118,23 +53,30 @@ impl Program {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_rejected_is_redriven_and_stored_exactly_once() {
-    const MESSAGES: usize = 40;
-    let options = EmulatorOptions {
-        queues: vec!["orders".into(), "orders.poison".into()],
-        containers: vec!["oncebus".to_owned()],
-        ..EmulatorOptions::default()
-    };
-    let emulator = Emulator::start(options).await.unwrap();
-    let database = tempfile::NamedTempFile::new().unwrap();
-    let program = Program::new(&emulator);
-    let queued = |entity: &str| emulator.admin().messages(entity).len();
+    from_rejection_to_sweep(Services::emulated().await).await;
+}
 
-    let broken = Running::start(&emulator, database.path(), "flaky").await;
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_rejected_is_redriven_and_stored_exactly_once_on_azurite() {
+    let Some(services) = Services::with_azurite().await else { return };
+    from_rejection_to_sweep(services).await;
+}
+
+async fn from_rejection_to_sweep(services: Services) {
+    const MESSAGES: usize = 40;
+    let services = Arc::new(services);
+    let database = tempfile::NamedTempFile::new().unwrap();
+    let program = Program::new(services.service_bus(), services.storage());
+    let app = |setup: Setup| World::on(Arc::clone(&services), setup.with_short_claims().with_database(database.path()));
+    let queued = |entity: &str| services.queued(entity);
+
+    let broken = app(Setup::flaky()).await;
     for n in 0..MESSAGES {
-        broken.send(&format!("m-{n}"), &json!({"flaky": {"reject": "no such account"}, "n": n})).await;
+        let body = json!({"flaky": {"reject": "no such account"}, "n": n});
+        broken.send("orders", &format!("m-{n}"), body.to_string()).await;
     }
     while queued("orders") > 0 {
-        broken.run().await;
+        broken.run("orders").await;
     }
     assert_eq!((queued("orders.poison"), broken.stored().len()), (MESSAGES, 0));
     let listed = program.json(&["dead-letters", "list", "--queue", "orders", "--json"]).await;
@@ -142,10 +84,10 @@ async fn what_was_rejected_is_redriven_and_stored_exactly_once() {
     assert!(listed.iter().all(|letter| letter["reason"] == "rejected" && letter["description"] == "no such account"));
     let parked = program.json(&["records", "list", "--queue", "orders", "--state", "parked", "--json"]).await;
     assert_eq!(parked.len(), MESSAGES);
-    broken.server.shutdown().await;
+    broken.stop().await;
 
     // It is fixed. The first redrive is killed in the middle of its work, while the handler is already at it.
-    let fixed = Running::start(&emulator, database.path(), "store").await;
+    let fixed = app(Setup::default()).await;
     let redrive = ["dead-letters", "redrive", "--queue", "orders", "--json"];
     let mut killed = program.command(&redrive).args(["--concurrency", "2"]).spawn().unwrap();
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
@@ -154,35 +96,73 @@ async fn what_was_rejected_is_redriven_and_stored_exactly_once() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     killed.kill().await.unwrap();
-    fixed.run().await;
+    fixed.run("orders").await;
 
-    // What the dead one held comes back, and so does what it left claimed.
+    // What the dead one held comes back.
     while queued("orders.poison") + queued("orders") > 0 {
-        emulator.admin().advance_clock(Duration::from_secs(61));
+        services.let_locks_expire().await;
         program.output(&redrive).await;
-        fixed.run().await;
+        fixed.run("orders").await;
         assert!(std::time::Instant::now() < deadline, "{} letters never end", queued("orders.poison"));
     }
     let stored = fixed.stored();
-    assert_eq!((stored.len(), stored.values().sum::<usize>()), (MESSAGES, MESSAGES), "{stored:?}");
+    assert_eq!(stored.iter().collect::<BTreeSet<_>>().len(), MESSAGES, "{stored:?}");
+    assert_eq!(stored.len(), MESSAGES, "{stored:?}");
     let done = program.json(&["records", "list", "--state", "done", "--json"]).await;
     assert_eq!(done.len(), MESSAGES);
     let shown = program.json(&["records", "show", "--queue", "orders", "--id", "m-7", "--json"]).await;
     assert_eq!((&shown[0]["state"], &shown[0]["id"]), (&json!("done"), &json!("m-7")));
-    let steps = fixed.app.database().unwrap().query("SELECT id FROM effects WHERE outcome = 'done'", &[]).unwrap();
+    let steps = fixed.query("SELECT id FROM effects WHERE outcome = 'done'");
     assert_eq!(steps.len(), MESSAGES, "each was done by one step");
 
     // And then it is swept, when it is old.
     let sum = program.json(&["records", "sweep", "--older-than", "0s", "--force", "--json"]).await;
     assert_eq!(sum[0]["records"], MESSAGES);
-    fixed.server.shutdown().await;
-    emulator.shutdown().await;
+    assert!(fixed.blob_names().await.is_empty());
+    fixed.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_are_shown_told_apart_and_purged_on_azurite() {
+    let Some(services) = Services::with_azurite().await else { return };
+    let program = Program::new(services.service_bus(), services.storage());
+    let app = World::on(Arc::new(services), Setup::flaky()).await;
+    for n in 0..3 {
+        let body = json!({"flaky": {"reject": format!("reason {n}")}});
+        app.send("orders", &format!("m-{n}"), body.to_string()).await;
+    }
+    // The same id with another payload: its record knows nothing of this letter.
+    app.run("orders").await;
+    app.send("orders", "m-0", "{}").await;
+    app.run("orders").await;
+
+    let letters = |words: &[&str]| {
+        let words: Vec<String> = ["dead-letters"].iter().chain(words).map(|word| (*word).to_owned()).collect();
+        let program = &program;
+        async move {
+            let words: Vec<&str> = words.iter().map(String::as_str).chain(["--queue", "orders", "--json"]).collect();
+            program.json(&words).await
+        }
+    };
+    let mismatched = letters(&["list", "--reason", "payload-mismatch"]).await;
+    assert_eq!(mismatched.len(), 1);
+    let dry = letters(&["redrive", "--dry-run"]).await;
+    assert_eq!(app.queued("orders.poison"), 4, "a dry run takes nothing away: {dry:?}");
+    let gone = letters(&["purge", "--reason", "payload-mismatch"]).await;
+    assert_eq!(app.queued("orders.poison"), 3, "{gone:?}");
+    let shown = program.json(&["records", "show", "--queue", "orders", "--id", "m-0", "--json"]).await;
+    assert_eq!(
+        (&shown[0]["state"], &shown[0]["last_error"]),
+        (&json!("parked"), &json!("rejected: reason 0")),
+        "{shown:?}"
+    );
+    app.stop().await;
 }
 
 #[tokio::test]
 async fn wrong_arguments_and_missing_credentials_have_statuses_of_their_own() {
-    let emulator = Emulator::start(EmulatorOptions::default()).await.unwrap();
-    let program = Program::new(&emulator);
+    let emulator = Emulator::start(Options::default()).await.unwrap();
+    let program = Program::new(emulator.service_bus_connection_string(), emulator.storage_connection_string());
     let code = async |words: &[&str]| program.output(words).await.status.code();
     assert_eq!(code(&["dead-letters", "list"]).await, Some(2), "no queue");
     assert_eq!(code(&["dead-letters", "redrive", "--queue", "orders", "--older-than", "soon"]).await, Some(2));

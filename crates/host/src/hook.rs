@@ -18,6 +18,15 @@ pub struct OutboundCall {
     pub headers: HeaderMap,
 }
 
+/// The head of an answer, as the service sent it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+}
+
 /// What becomes of a request, and of the instance that makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -40,9 +49,9 @@ pub trait OutboundHook: Send + Sync + 'static {
         Box::pin(async { Verdict::Continue })
     }
 
-    /// When the answer's status is there, or why it will not come; before the instance sees either. Not asked when
+    /// When the answer's head is there, or why it will not come; before the instance sees either. Not asked when
     /// `before` said `Fail` or `Kill`.
-    fn after<'a>(&'a self, call: &'a OutboundCall, answer: Result<u16, String>) -> BoxFuture<'a, Verdict> {
+    fn after<'a>(&'a self, call: &'a OutboundCall, answer: Result<Answer, String>) -> BoxFuture<'a, Verdict> {
         let _ = (call, answer);
         Box::pin(async { Verdict::Continue })
     }

@@ -50,7 +50,7 @@ mod variables;
 pub use app::{App, Options};
 pub use error::{ComposeError, LoadError, ManifestError, ServeError};
 pub use futures::future::BoxFuture;
-pub use hook::{OutboundCall, OutboundHook, Verdict};
+pub use hook::{Answer, OutboundCall, OutboundHook, Verdict};
 pub use log::{LogLine, LogSink, Stream};
 pub use rusqlite::types::Value;
 pub use server::Server;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{Request, Response, header};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use crate::hook::{OutboundCall, Verdict};
+use crate::hook::{Answer, OutboundCall, Verdict};
 use crate::instance::{Instance, respond};
 use crate::route::Match;
 
@@ -68,7 +68,9 @@ async fn send(
         Verdict::Kill => match instance.kill().await {},
     }
     let answer = perform(instance, request, options).await;
-    let seen = answer.as_ref().map(|answer| answer.status().as_u16()).map_err(ToString::to_string);
+    let head =
+        |answer: &Response<WasiBody>| Answer { status: answer.status().as_u16(), headers: answer.headers().clone() };
+    let seen = answer.as_ref().map(head).map_err(ToString::to_string);
     match hook.after(&call, seen).await {
         Verdict::Kill => match instance.kill().await {},
         Verdict::Continue if before != Verdict::DropReply => answer,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use http::Method;
-use oncebus_host::{OutboundCall, OutboundHook, Verdict};
+use oncebus_host::{Answer, OutboundCall, OutboundHook, Verdict};
 use tokio::sync::Notify;
 
 /// Which request of the queue handler.
@@ -145,7 +145,7 @@ impl OutboundHook for Cuts {
         })
     }
 
-    fn after<'a>(&'a self, call: &'a OutboundCall, _: Result<u16, String>) -> BoxFuture<'a, Verdict> {
+    fn after<'a>(&'a self, call: &'a OutboundCall, _: Result<Answer, String>) -> BoxFuture<'a, Verdict> {
         Box::pin(async move { if self.take(call, false).is_some() { Verdict::Kill } else { Verdict::Continue } })
     }
 }

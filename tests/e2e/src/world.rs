@@ -1,29 +1,23 @@
-//! Emulator, host and components, wired.
+//! Services, host and components, wired.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use http::StatusCode;
-use oncebus_azure::connection::ServiceBusConnection;
-use oncebus_core::message::Outgoing;
 use oncebus_core::run::Summary;
-use oncebus_emulator::{Admin, Emulator, Options as EmulatorOptions};
-use oncebus_host::{App, LogSink, Options as HostOptions, Server, Sqlite};
-use oncebus_runtime::broker::Broker;
-use oncebus_runtime::platform::Clock as _;
-use oncebus_runtime::platform::native::Native;
+use oncebus_emulator::Admin;
+use oncebus_host::{App, LogSink, Options, Server, Sqlite};
 use rusqlite::types::Value;
 use serde_json::Value as Json;
 
 use crate::cut::Cuts;
+use crate::services::Services;
 
 const RUN_TOKEN: &str = "run-token-of-the-tests";
 /// The auth token with which webhooks are signed.
 pub const TWILIO_TOKEN: &str = "twilio-token-of-the-tests";
-const CONTAINER: &str = "oncebus";
 
 /// What a test wants different.
 #[derive(Debug, Clone)]
@@ -34,6 +28,8 @@ pub struct Setup {
     pub processor: &'static str,
     /// Variables over those that the world sets.
     pub variables: BTreeMap<String, String>,
+    /// The processor's database.
+    pub database: Sqlite,
 }
 
 impl Default for Setup {
@@ -50,7 +46,7 @@ impl Default for Setup {
             [processor.settings]
             effects = true
         ";
-        Self { config: config.to_owned(), processor: "store", variables: BTreeMap::new() }
+        Self { config: config.to_owned(), processor: "store", variables: BTreeMap::new(), database: Sqlite::Memory }
     }
 }
 
@@ -65,6 +61,19 @@ impl Setup {
     #[must_use]
     pub fn with_defaults(mut self, lines: &str) -> Self {
         self.config = self.config.replace("[defaults]", &format!("[defaults]\n{lines}\n"));
+        self
+    }
+
+    /// With claims that run out after 5 s, and a margin of 2 s: as short as is allowed, for those who have to wait for it.
+    #[must_use]
+    pub fn with_short_claims(self) -> Self {
+        self.with_defaults("claim_ttl_seconds = 5\nclaim_margin_seconds = 2")
+    }
+
+    /// With a database that outlives the app.
+    #[must_use]
+    pub fn with_database(mut self, path: impl Into<PathBuf>) -> Self {
+        self.database = Sqlite::File(path.into());
         self
     }
 
@@ -96,7 +105,7 @@ impl Ran {
 
 /// One of everything.
 pub struct World {
-    emulator: Emulator,
+    services: Arc<Services>,
     app: App,
     server: Server,
     client: reqwest::Client,
@@ -111,32 +120,24 @@ impl World {
         Self::with(Setup::default()).await
     }
 
-    /// Starts as the setup says.
+    /// Starts as the setup says, with services of its own.
     ///
     /// # Panics
     /// When anything does not start.
     pub async fn with(setup: Setup) -> Self {
-        Self::with_emulator(|_| setup).await
+        Self::on(Arc::new(Services::emulated().await), setup).await
     }
 
-    /// Starts as the setup says that is made for the address of the emulated Service Bus.
+    /// An app as the setup says, on services that may have others too.
     ///
     /// # Panics
-    /// When anything does not start.
-    pub async fn with_emulator(setup: impl FnOnce(&str) -> Setup) -> Self {
-        let queues = ["orders", "texts", "orders.poison", "texts.poison"];
-        let options = EmulatorOptions {
-            queues: queues.into_iter().map(Into::into).collect(),
-            containers: vec![CONTAINER.to_owned()],
-            ..EmulatorOptions::default()
-        };
-        let emulator = Emulator::start(options).await.expect("the emulator starts");
-        let setup = setup(&emulator.service_bus_url());
+    /// When it does not start.
+    pub async fn on(services: Arc<Services>, setup: Setup) -> Self {
         let (cuts, log) = (Cuts::default(), Arc::new(Mutex::new(Vec::new())));
         let lines = Arc::clone(&log);
-        let options = HostOptions {
-            variables: variables(&emulator, &setup),
-            sqlite: Sqlite::Memory,
+        let options = Options {
+            variables: variables(&services, &setup),
+            sqlite: setup.database,
             outbound: Some(Arc::new(cuts.clone())),
             log: LogSink::new(move |line| lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.text)),
             overrides: [(
@@ -147,13 +148,24 @@ impl World {
         };
         let app = App::load(&root().join("spin.toml"), options).await.expect("the app loads (scripts/build)");
         let server = app.serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.expect("the app listens");
-        Self { emulator, app, server, client: reqwest::Client::new(), log, cuts }
+        Self { services, app, server, client: reqwest::Client::new(), log, cuts }
+    }
+
+    /// Ends the app; the services stay.
+    pub async fn stop(self) {
+        self.server.shutdown().await;
+    }
+
+    /// Broker and storage.
+    #[must_use]
+    pub fn services(&self) -> &Services {
+        &self.services
     }
 
     /// The emulator's admin.
     #[must_use]
     pub fn admin(&self) -> Admin {
-        self.emulator.admin()
+        self.services.admin()
     }
 
     /// The address of a path.
@@ -178,19 +190,6 @@ impl World {
         let answer = answer.expect("an answer");
         let status = answer.status();
         assert_eq!(status, StatusCode::ACCEPTED, "{}", answer.text().await.unwrap_or_default());
-    }
-
-    /// Puts a message on a queue as somebody else would who knows nothing of Oncebus.
-    ///
-    /// # Panics
-    /// When the broker does not take it.
-    pub async fn put_on_queue(&self, queue: &str, message: &Outgoing) {
-        let connection = self.emulator.service_bus_connection_string();
-        let connection = ServiceBusConnection::parse(&connection).expect("the emulator's own connection string");
-        let platform = Native::new().expect("a client");
-        let deadline = platform.now().plus(Duration::from_secs(10));
-        let (sent, _) = Broker::new(&platform, &connection).send(queue, message, deadline, true).await;
-        sent.expect("the broker takes it");
     }
 
     /// One run of a queue that ends as soon as the queue is empty. `Err` when the instance died.
@@ -236,9 +235,9 @@ impl World {
         assert_eq!(self.cuts.left(), 0, "a cut was not reached");
     }
 
-    /// Moves the clocks of broker and storage past a peek-lock and a claim.
-    pub fn let_locks_expire(&self) {
-        self.admin().advance_clock(Duration::from_secs(61));
+    /// Returns when each peek-lock and each claim has run out.
+    pub async fn let_locks_expire(&self) {
+        self.services.let_locks_expire().await;
     }
 
     /// The rows of a statement on the processor's database; none when its tables are not there yet.
@@ -278,7 +277,7 @@ impl World {
     /// How many messages an entity holds, in whatever state.
     #[must_use]
     pub fn queued(&self, entity: &str) -> usize {
-        self.admin().messages(entity).len()
+        self.services.queued(entity)
     }
 
     /// What the components have printed.
@@ -288,22 +287,19 @@ impl World {
     }
 
     /// The names of all blobs.
-    #[must_use]
-    pub fn blob_names(&self) -> Vec<String> {
-        self.admin().blobs(CONTAINER).into_iter().map(|blob| blob.name).collect()
+    pub async fn blob_names(&self) -> Vec<String> {
+        self.services.blobs().await.blobs.into_iter().map(|blob| blob.name).collect()
     }
 
     /// The one record in the container; lock keys and large checkpoints are none.
     ///
     /// # Panics
     /// When there is not exactly one.
-    #[must_use]
-    pub fn record(&self) -> BTreeMap<String, String> {
-        let mut blobs = self.admin().blobs(CONTAINER);
+    pub async fn record(&self) -> BTreeMap<String, String> {
+        let mut blobs = self.services.blobs().await.blobs;
         blobs.retain(|blob| !blob.name.starts_with("keys/") && !blob.name.contains(".cp/"));
         assert_eq!(blobs.len(), 1, "not one record");
-        let metadata = blobs.remove(0).metadata;
-        metadata.into_iter().collect()
+        blobs.remove(0).metadata
     }
 }
 
@@ -314,17 +310,14 @@ fn text(value: Value) -> Option<String> {
     }
 }
 
-fn variables(emulator: &Emulator, setup: &Setup) -> BTreeMap<String, String> {
-    let service_bus = emulator.service_bus_connection_string();
-    let blob_url = emulator.blob_url();
-    let storage_origin = blob_url.rsplit_once('/').map(|(origin, _)| origin.to_owned()).unwrap_or_default();
+fn variables(services: &Services, setup: &Setup) -> BTreeMap<String, String> {
     let own = [
         ("oncebus_config", setup.config.clone()),
-        ("servicebus_send", service_bus.clone()),
-        ("servicebus_listen", service_bus),
-        ("servicebus_origin", emulator.service_bus_url()),
-        ("storage", emulator.storage_connection_string()),
-        ("storage_origin", storage_origin),
+        ("servicebus_send", services.service_bus()),
+        ("servicebus_listen", services.service_bus()),
+        ("servicebus_origin", services.service_bus_url()),
+        ("storage", services.storage()),
+        ("storage_origin", services.storage_origin()),
         ("run_token", RUN_TOKEN.to_owned()),
         ("twilio_auth_token", TWILIO_TOKEN.to_owned()),
     ];

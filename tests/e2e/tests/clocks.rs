@@ -24,7 +24,7 @@ async fn takes_its_ordinary_course(world: &World) {
     world.run_and_die("orders").await;
     world.send("orders", "died", "{}").await;
     assert_eq!(world.run("orders").await.busy, 1, "the claim stands");
-    world.let_locks_expire();
+    world.let_locks_expire().await;
     let summary = world.run("orders").await;
     assert_eq!((summary.done, summary.duplicate), (1, 1), "{summary:?}");
     assert_eq!((world.queued("orders"), world.stored()), (0, vec!["died".to_owned(), "later".to_owned()]));

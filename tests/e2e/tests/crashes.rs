@@ -11,26 +11,26 @@ async fn dies_and_is_taken_up_again(cut: Cut) -> World {
     world.send("orders", "m-1", "{}").await;
     world.cuts.add(cut);
     world.run_and_die("orders").await;
-    world.let_locks_expire();
+    world.let_locks_expire().await;
     let summary = world.run("orders").await;
     assert_eq!(summary.received, 1);
     assert_eq!(summary.done + summary.duplicate, 1, "{summary:?}");
     assert_eq!(world.stored(), ["m-1"]);
     assert_eq!(world.queued("orders"), 0, "the message is completed");
-    assert_eq!(world.record()["st"], "d");
+    assert_eq!(world.record().await["st"], "d");
     world
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn before_the_claim_the_next_run_is_the_first() {
     let world = dies_and_is_taken_up_again(Cut::first(At::Claim, Does::DieBefore)).await;
-    assert_eq!((world.effects("m-1"), world.record()["ep"].as_str()), (1, "1"));
+    assert_eq!((world.effects("m-1"), world.record().await["ep"].as_str()), (1, "1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_claim_the_next_run_takes_over() {
     let world = dies_and_is_taken_up_again(Cut::first(At::Claim, Does::DieAfter)).await;
-    assert_eq!((world.effects("m-1"), world.record()["ep"].as_str()), (1, "2"));
+    assert_eq!((world.effects("m-1"), world.record().await["ep"].as_str()), (1, "2"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,8 +59,8 @@ async fn after_the_release_and_before_the_copy_the_next_delivery_makes_the_copy(
     world.send("orders", "m-1", r#"{"flaky":{"retry_until_attempt":2,"after_seconds":300}}"#).await;
     world.cuts.add(Cut::first(At::Copy, Does::DieBefore));
     world.run_and_die("orders").await;
-    assert_eq!(world.record()["st"], "r");
-    world.let_locks_expire();
+    assert_eq!(world.record().await["st"], "r");
+    world.let_locks_expire().await;
     let early = world.run("orders").await;
     assert_eq!((early.received, early.deferred, early.done), (1, 1, 0), "{early:?}");
     world.admin().advance_clock(Duration::from_secs(301));
@@ -74,11 +74,11 @@ async fn after_the_parking_and_before_the_poison_copy_the_next_delivery_makes_th
     world.send("orders", "m-1", r#"{"flaky":{"reject":"bad"}}"#).await;
     world.cuts.add(Cut::first(At::Copy, Does::DieBefore));
     world.run_and_die("orders").await;
-    assert_eq!((world.record()["st"].as_str(), world.queued("orders.poison")), ("x", 0));
-    world.let_locks_expire();
+    assert_eq!((world.record().await["st"].as_str(), world.queued("orders.poison")), ("x", 0));
+    world.let_locks_expire().await;
     let summary = world.run("orders").await;
     assert_eq!((summary.parked, world.queued("orders.poison"), world.queued("orders")), (1, 1, 0), "{summary:?}");
-    assert_eq!(world.record()["pc"], "1");
+    assert_eq!(world.record().await["pc"], "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +92,7 @@ async fn an_expired_claim_is_taken_over_and_the_sleepers_write_is_refused() {
     let (sleeper, ()) = tokio::join!(world.run_for("orders", 20), async {
         write.reached().await;
         poll.reached().await;
-        world.let_locks_expire();
+        world.let_locks_expire().await;
         let successor = world.run("orders").await;
         assert_eq!((successor.received, successor.done), (1, 1), "{successor:?}");
         // Without its queue the sleeper has nothing to wait for once it has learnt that it was fenced.
@@ -103,7 +103,7 @@ async fn an_expired_claim_is_taken_over_and_the_sleepers_write_is_refused() {
     let sleeper = sleeper.unwrap().summary();
     assert_eq!((sleeper.done, sleeper.lost), (0, 1), "{sleeper:?}");
     assert_eq!(world.stored(), ["m-1"]);
-    assert_eq!(world.record()["ep"], "2");
+    assert_eq!(world.record().await["ep"], "2");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +113,7 @@ async fn a_lost_reply_to_the_claim_is_recognised_by_its_mark() {
     world.cuts.add(Cut::first(At::Claim, Does::LoseReply));
     let summary = world.run("orders").await;
     assert_eq!((summary.done, summary.busy, world.effects("m-1")), (1, 0, 1), "{summary:?}");
-    assert_eq!(world.record()["ep"], "1");
+    assert_eq!(world.record().await["ep"], "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,7 +32,7 @@ async fn they_are_processed_in_the_order_in_which_they_were_sent() {
     assert_eq!(effects(&world), one_by_one.collect::<Vec<_>>());
     let calls = summary.lock_keys.calls;
     assert_eq!((calls.look, calls.create, calls.write), (1, 1, 1), "{summary:?}");
-    assert!(world.blob_names().iter().any(|name| name.starts_with("keys/")), "{:?}", world.blob_names());
+    assert!(world.blob_names().await.iter().any(|name| name.starts_with("keys/")), "{:?}", world.blob_names().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +42,7 @@ async fn a_failure_holds_back_what_comes_after_it_until_it_is_done() {
     send(&world, "m-2", "{}").await;
     let first = world.run("orders").await;
     assert_eq!((first.retried, first.held_back, first.done), (1, 1, 0), "{first:?}");
-    world.let_locks_expire();
+    world.let_locks_expire().await;
     let second = world.run("orders").await;
     assert_eq!((second.done, world.queued("orders")), (2, 0), "{second:?}");
     assert_eq!(effects(&world), ["m-1 retry", "m-1 done", "m-2 done"]);

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
+use std::sync::Arc;
+
 use http::{Method, StatusCode};
-use oncebus_e2e::{Setup, World};
+use oncebus_e2e::{Services, Setup, World};
 use oncebus_emulator::{Fault, Service};
 
 async fn post(world: &World) -> reqwest::Response {
@@ -75,13 +77,14 @@ async fn a_storage_that_is_down_lets_no_delivery_burn() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_key_of_the_broker_is_a_problem_of_its_own() {
-    let setup = |emulator: &str| {
-        let wrong = format!(
-            "Endpoint={emulator}/;SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=wrong-key-here"
-        );
-        Setup::default().with_variable("servicebus_send", wrong.clone()).with_variable("servicebus_listen", wrong)
-    };
-    let world = World::with_emulator(setup).await;
+    let services = Services::emulated().await;
+    let wrong = format!(
+        "Endpoint={}/;SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=wrong-key-here",
+        services.service_bus_url()
+    );
+    let setup =
+        Setup::default().with_variable("servicebus_send", wrong.clone()).with_variable("servicebus_listen", wrong);
+    let world = World::on(Arc::new(services), setup).await;
     let answer = post(&world).await;
     assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
     assert_eq!(problem(answer).await, "credential-refused");
@@ -112,7 +115,7 @@ async fn a_completion_that_fails_leaves_a_duplicate_and_no_second_effect() {
     world.admin().add_fault(Fault { lose_lock: true, ..Fault::on(Service::ServiceBus, "complete").times(1) });
     assert_eq!(world.run("orders").await.done, 1);
     assert_eq!(world.queued("orders"), 1);
-    world.let_locks_expire();
+    world.let_locks_expire().await;
     assert_eq!(world.run("orders").await.duplicate, 1);
     assert_eq!((world.effects("m-1"), world.queued("orders")), (1, 0));
 }

@@ -48,8 +48,8 @@ async fn a_message_that_somebody_else_put_on_the_queue_is_known_by_its_message_i
         properties: [("colour", "blue"), ("oncebus-key", "sender-1")].into_iter().collect(),
         ..Outgoing::default()
     };
-    world.put_on_queue("orders", &message).await;
-    world.put_on_queue("orders", &message).await;
+    world.services().put_on_queue("orders", &message).await;
+    world.services().put_on_queue("orders", &message).await;
     let summary = world.run("orders").await;
     assert_eq!((summary.done, summary.duplicate), (1, 1), "{summary:?}");
     let row = world.query("SELECT id, lock_key, content_type, body, properties FROM messages");
@@ -70,7 +70,7 @@ async fn another_payload_under_a_used_id_goes_to_the_poison_queue() {
     let poison = world.admin().messages("orders.poison");
     assert_eq!(poison.len(), 1);
     assert_eq!(property(&poison[0].properties, "DeadLetterReason"), "payload-mismatch");
-    assert_eq!(world.record()["st"], "d", "the record is untouched");
+    assert_eq!(world.record().await["st"], "d", "the record is untouched");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +84,7 @@ async fn a_rejected_message_is_on_the_poison_queue_with_its_reason() {
     assert_eq!(property(&poison[0].properties, "DeadLetterReason"), "rejected");
     assert_eq!(property(&poison[0].properties, "DeadLetterErrorDescription"), "no such account");
     assert_eq!(property(&poison[0].properties, "oncebus-source-queue"), "orders");
-    let record = world.record();
+    let record = world.record().await;
     assert_eq!((record["st"].as_str(), record["pc"].as_str()), ("x", "1"));
     assert_eq!(world.queued("orders"), 0);
     let (_, state) = world.state("orders", "m-1").await;
@@ -126,7 +126,7 @@ async fn a_message_that_kills_the_instance_comes_back_and_is_parked_in_the_end()
     world.send("orders", "neighbour", r#"{}"#).await;
     for _ in 0..3 {
         world.run_and_die("orders").await;
-        world.let_locks_expire();
+        world.let_locks_expire().await;
     }
     let summary = world.run("orders").await;
     assert_eq!(summary.parked, 1, "{summary:?}");
@@ -142,8 +142,8 @@ async fn checkpoints_are_stored_and_the_next_attempt_starts_from_the_last() {
     // The first two writes are checkpoints 1 and 2; the instance dies with the third step done and unrecorded.
     world.cuts.add(Cut::after(2, At::Write, Does::DieBefore));
     world.run_and_die("orders").await;
-    assert_eq!(world.record()["sp"], "2");
-    world.let_locks_expire();
+    assert_eq!(world.record().await["sp"], "2");
+    world.let_locks_expire().await;
     let summary = world.run("orders").await;
     assert_eq!(summary.done, 1, "{summary:?}");
     let steps = world.query("SELECT step, epoch FROM effects ORDER BY step, epoch");
@@ -160,11 +160,11 @@ async fn a_large_checkpoint_has_a_blob_of_its_own_and_survives_the_instance() {
     world.send("orders", "m-1", r#"{"flaky":{"steps":3,"checkpoint_bytes":50000}}"#).await;
     world.cuts.add(Cut::after(2, At::Write, Does::DieBefore));
     world.run_and_die("orders").await;
-    let record = world.record();
+    let record = world.record().await;
     assert_eq!((record["sp"].as_str(), record.contains_key("cp")), ("2", false));
-    let names = world.blob_names();
+    let names = world.blob_names().await;
     assert!(names.iter().any(|name| name.ends_with(&format!(".cp/{}", record["cb"]))), "{names:?}");
-    world.let_locks_expire();
+    world.let_locks_expire().await;
     let summary = world.run("orders").await;
     // `flaky` rejects a checkpoint that is not the one of its step.
     assert_eq!((summary.done, summary.parked, summary.calls.load), (1, 0, 1), "{summary:?}");
@@ -177,7 +177,7 @@ async fn a_queue_that_forgets_deletes_the_record_when_the_message_is_completed()
         world.send("orders", "m-1", "{}").await;
         let summary = world.run("orders").await;
         assert_eq!((summary.done, summary.duplicate, summary.calls.delete), (1, 0, 1), "{summary:?}");
-        assert!(world.blob_names().is_empty(), "{:?}", world.blob_names());
+        assert!(world.blob_names().await.is_empty(), "{:?}", world.blob_names().await);
     }
     assert_eq!((world.effects("m-1"), world.stored().len()), (2, 1), "worked on twice; the store inserts if absent");
 }

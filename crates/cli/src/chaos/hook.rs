@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use oncebus_core::time::Instant;
-use oncebus_host::{Database, OutboundCall, OutboundHook, Value, Verdict};
+use oncebus_host::{Answer, Database, OutboundCall, OutboundHook, Value, Verdict};
 use oncebus_runtime::platform::Clock as _;
 use oncebus_runtime::platform::native::Native;
 
@@ -145,10 +145,10 @@ impl OutboundHook for Interference {
         })
     }
 
-    fn after<'a>(&'a self, call: &'a OutboundCall, answer: Result<u16, String>) -> BoxFuture<'a, Verdict> {
+    fn after<'a>(&'a self, call: &'a OutboundCall, answer: Result<Answer, String>) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
             let Some(kind) = Kind::of(call) else { return Verdict::Continue };
-            if let (Some(write), Ok(200 | 201)) = (RecordWrite::of(call), &answer) {
+            if let (Some(write), Ok(200 | 201)) = (RecordWrite::of(call), answer.as_ref().map(|answer| answer.status)) {
                 let (now, fresh) = (self.platform.now(), self.times.fresh);
                 // Asked outside of the lock: it may wait for a statement of the processor's.
                 let row = if write.state == "d" { self.last_effect() } else { None };

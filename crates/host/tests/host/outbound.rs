@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
-use oncebus_host::{OutboundCall, OutboundHook, Verdict};
+use oncebus_host::{Answer, OutboundCall, OutboundHook, Verdict};
 use tokio::sync::Semaphore;
 
 use crate::support::{Peer, Project};
@@ -87,8 +87,8 @@ impl OutboundHook for Script {
         Box::pin(async move { verdict })
     }
 
-    fn after<'a>(&'a self, _: &'a OutboundCall, answer: Result<u16, String>) -> BoxFuture<'a, Verdict> {
-        self.seen.lock().unwrap().push(format!("{answer:?}"));
+    fn after<'a>(&'a self, _: &'a OutboundCall, answer: Result<Answer, String>) -> BoxFuture<'a, Verdict> {
+        self.seen.lock().unwrap().push(format!("{:?}", answer.map(|answer| answer.status)));
         let verdict = if self.next.load(Ordering::SeqCst) == self.at + 1 { self.after } else { Verdict::Continue };
         Box::pin(async move { verdict })
     }
