@@ -29,6 +29,13 @@ pub(super) struct Line {
     pub(super) names: Vec<String>,
 }
 
+impl Line {
+    /// Whether the message that a lock names is in it.
+    fn has_named(&self, lock: &Record) -> bool {
+        lock.blocked_by.as_ref().is_some_and(|by| self.names.contains(by))
+    }
+}
+
 /// What comes next.
 #[derive(Debug, PartialEq)]
 pub(super) enum KeyNext {
@@ -53,7 +60,7 @@ pub(super) enum KeyNext {
     Failed(Outcome),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 enum Stage {
     Free,
     Looking,
@@ -66,7 +73,7 @@ enum Stage {
 }
 
 /// The lock of one key.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub(super) struct KeyLock {
     key: String,
     name: String,
@@ -151,6 +158,10 @@ impl KeyLock {
                 }
                 other => KeyNext::Failed(give_up(other)),
             },
+            // Whom the lock names may have come meanwhile: nobody is held back by itself.
+            Stage::LookingAtBlock(record, etag) if line.has_named(&record) => {
+                self.may_take(record, etag, line, context)
+            }
             Stage::LookingAtBlock(record, etag) => match reply {
                 Reply::Found(seen) => match examine_block(&seen, context.queue.claim_margin) {
                     Some(wait) => KeyNext::Leave(Outcome::HeldBack, wait.max(SOON)),

@@ -167,6 +167,28 @@ fn a_failure_holds_back_the_next_until_it_is_done_where_the_queue_says_hold() {
 }
 
 #[test]
+fn whom_the_lock_names_is_not_held_back_by_itself() {
+    let mut world = World::holding_back(true);
+    send(&mut world, &["m-1", "m-2"]);
+    let mut worker = Worker::start(&mut world, Duration::from_secs(100), 1);
+    let free = |_: &Worker, world: &World| world.lock("sender").is_some_and(|lock| lock.state == State::Released);
+    until(&mut worker, &mut world, &mut first_fails, free);
+    // The first is due again, and comes while its record is looked at on behalf of the second.
+    world.now += Duration::from_secs(30);
+    let looks = worker.position(CommandKind::Look).expect("whether the first has ended");
+    while worker.received < 3 {
+        let poll = (0..worker.requests()).find(|index| *index != looks).expect("a poll");
+        worker.perform(&mut world, poll, Fate::Answered, &mut first_fails);
+    }
+    world.now += queue().gather;
+    worker.wake(&mut world, &mut first_fails);
+    let summary = worker.finish(&mut world, &mut first_fails);
+    assert_eq!((summary.held_back, summary.done, world.queued()), (0, 2, 0), "{summary:?}");
+    assert_eq!(ids(&worker), ["m-1", "m-1", "m-2"]);
+    assert!(world.violations.is_empty(), "{:?}", world.violations);
+}
+
+#[test]
 fn whose_instance_died_goes_first_where_the_queue_says_hold() {
     let mut world = World::holding_back(true);
     send(&mut world, &["m-1"]);
