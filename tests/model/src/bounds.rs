@@ -3,7 +3,9 @@
 //! Nothing else cuts the exploration. Every cycle in the protocol spends something out of the [`Budget`], so the states
 //! reachable within the bounds are finite, and all of them are visited.
 
+use bytes::Bytes;
 use oncebus_core::config::{Config, ConfigError, QueueConfig};
+use oncebus_core::message::{Outgoing, Properties, property};
 use oncebus_core::record::checkpoint::MAX_INLINE_CHECKPOINT;
 
 /// How often each kind of trouble may still happen.
@@ -68,6 +70,15 @@ impl Bounds {
     pub(crate) fn checkpoint(&self, step: u32) -> Option<Vec<u8>> {
         let length = if self.large_checkpoints { MAX_INLINE_CHECKPOINT + 1 } else { 1 };
         (step > 0).then(|| step.to_be_bytes().into_iter().rev().cycle().take(length).collect())
+    }
+
+    /// One message of each body, all of the same id: a sender that sends twice, or that reuses an id.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = Outgoing> {
+        self.sent.iter().map(|body| {
+            let properties: Properties = [(property::ID, "m")].into_iter().collect();
+            let body = Bytes::from_static(body.as_bytes());
+            Outgoing { message_id: Some("m".to_owned()), body, properties, ..Outgoing::default() }
+        })
     }
 
     /// The settings of the queue: the defaults, but for the numbers that bound the exploration.

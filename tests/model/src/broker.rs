@@ -9,7 +9,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use oncebus_core::config::QueueConfig;
-use oncebus_core::message::{Delivery, LockRef, Outgoing, Properties, property};
+use oncebus_core::message::{Delivery, LockRef, Outgoing, property};
 use oncebus_core::record::State;
 use oncebus_core::run::{Copy, Reply};
 use oncebus_core::time::UnixTime;
@@ -34,8 +34,9 @@ impl fmt::Debug for DeliveryId {
 }
 
 impl DeliveryId {
-    fn of(lock: &LockRef, count: u8) -> Self {
-        Self { sequence: lock.sequence_number, count }
+    /// The delivery with this lock: its token is the count.
+    pub(crate) fn of_lock(lock: &LockRef) -> Option<Self> {
+        Some(Self { sequence: lock.sequence_number, count: lock.lock_token.parse().ok()? })
     }
 }
 
@@ -60,13 +61,11 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// One message of each body, all of the same id: a sender that sends twice, or that reuses an id.
-    pub(crate) fn new(sent: &[&'static str], max_deliveries: u8) -> Self {
+    /// With these messages in its queue.
+    pub(crate) fn new(sent: impl Iterator<Item = Outgoing>, max_deliveries: u8) -> Self {
         let mut broker = Self { messages: Vec::new(), next: 1, max_deliveries, poison: BTreeSet::new() };
-        for body in sent {
-            let properties: Properties = [(property::ID, "m")].into_iter().collect();
-            let body = Bytes::from_static(body.as_bytes());
-            broker.enqueue(Outgoing { message_id: Some("m".to_owned()), body, properties, ..Outgoing::default() });
+        for message in sent {
+            broker.enqueue(message);
         }
         broker
     }
@@ -101,7 +100,7 @@ impl Broker {
         });
         let count = message.deliveries;
         let lock = LockRef { sequence_number: sequence, lock_token: count.to_string() };
-        let id = DeliveryId::of(&lock, count);
+        let id = DeliveryId { sequence, count };
         let Outgoing { message_id, body, properties, .. } = message.outgoing.clone();
         let delivery = Delivery {
             lock,

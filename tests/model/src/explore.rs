@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use oncebus_core::config::ConfigError;
 use stateright::{Checker, HasDiscoveries, Model};
 
-use crate::model::{Action, ProtocolModel};
 use crate::rules::{Event, Rule};
 use crate::scenarios::Scenario;
 use crate::switch::Switch;
+use crate::watch::{Watched, World};
 
 /// What an exploration came to.
 #[derive(Debug)]
-pub struct Explored {
+pub struct Explored<A> {
     /// Its scenario's name.
     pub name: &'static str,
     /// Different states that were reached.
@@ -28,20 +28,23 @@ pub struct Explored {
     /// How long it took.
     pub took: Duration,
     /// Rules that were broken, each with the shortest way there.
-    pub broken: Vec<(Rule, Vec<Action>)>,
+    pub broken: Vec<(Rule, Vec<A>)>,
     /// Events that should have been reached and were not.
     pub unreached: Vec<Event>,
 }
 
-impl Explored {
+impl<A> Explored<A> {
     /// The way to where this rule is broken.
     #[must_use]
-    pub fn way_to(&self, rule: Rule) -> Option<&[Action]> {
+    pub fn way_to(&self, rule: Rule) -> Option<&[A]> {
         self.broken.iter().find(|(broken, _)| *broken == rule).map(|(_, way)| way.as_slice())
     }
 }
 
-impl fmt::Display for Explored {
+/// What an exploration answers.
+type Outcome<B> = Result<Explored<<<B as World>::Model as Model>::Action>, ConfigError>;
+
+impl<A> fmt::Display for Explored<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, states, expanded, transitions, depth, took, .. } = self;
         let seconds = took.as_secs_f64();
@@ -56,7 +59,7 @@ impl fmt::Display for Explored {
 ///
 /// # Errors
 /// If the settings that the bounds make are refused.
-pub fn explore(scenario: &Scenario, threads: usize) -> Result<Explored, ConfigError> {
+pub fn explore<B: World>(scenario: &Scenario<B>, threads: usize) -> Outcome<B> {
     check(scenario, None, HasDiscoveries::All, threads)
 }
 
@@ -64,7 +67,7 @@ pub fn explore(scenario: &Scenario, threads: usize) -> Result<Explored, ConfigEr
 ///
 /// # Errors
 /// If the settings that the bounds make are refused.
-pub fn explore_broken(scenario: &Scenario, switch: Switch) -> Result<Explored, ConfigError> {
+pub fn explore_broken<B: World>(scenario: &Scenario<B>, switch: Switch) -> Outcome<B> {
     check(scenario, Some(switch), HasDiscoveries::All, 1)
 }
 
@@ -72,20 +75,20 @@ pub fn explore_broken(scenario: &Scenario, switch: Switch) -> Result<Explored, C
 ///
 /// # Errors
 /// If the settings that the bounds make are refused.
-pub fn find(scenario: &Scenario, switch: Switch, rule: Rule) -> Result<Explored, ConfigError> {
+pub fn find<B: World>(scenario: &Scenario<B>, switch: Switch, rule: Rule) -> Outcome<B> {
     check(scenario, Some(switch), HasDiscoveries::AllOf([rule.name()].into()), 1)
 }
 
-fn check(
-    scenario: &Scenario,
+fn check<B: World>(
+    scenario: &Scenario<B>,
     switch: Option<Switch>,
     until: HasDiscoveries,
     threads: usize,
-) -> Result<Explored, ConfigError> {
+) -> Outcome<B> {
     let started = Instant::now();
     let reaches = if switch.is_none() { scenario.reaches } else { &[] };
-    let model = ProtocolModel::new(scenario.bounds, switch, reaches)?;
-    let expanded = model.expanded();
+    let model = scenario.bounds.model(switch, reaches)?;
+    let expanded = model.watch().expanded();
     // Breadth first: the first way that is found to a state is a shortest one.
     let checker = model.checker().threads(threads).finish_when(until).spawn_bfs().join();
     let took = started.elapsed();

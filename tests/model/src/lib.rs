@@ -47,11 +47,13 @@
 //! * **No time passes before there is a record and after it is final.** A first claim that is long under way leaves its holder with its
 //!   time over and its claim held, which is where one tick after it leads. Whoever still holds a claim of a final record is refused,
 //!   however late it is.
-//! * **The run** (`run/machine.rs`) only chooses which delivery goes on when, and two of its choices matter: that no call begins when the
+//! * **The run** (`run/machine.rs`; in [`keys`] it takes part) only chooses which delivery goes on when, and two of its choices matter: that no call begins when the
 //!   claim's time is over, which is kept here, and that two deliveries of one id in one batch wait for each other, which is not: here
 //!   they race. `crates/core/src/run/tests/chaos.rs` drives the whole run.
 //! * **Renewing a lock without a claim** is left out, since a lock lapses or not as the checker likes.
 //! * **Time to wait** (jitter, the looks at a busy record) is without length: whoever waits goes on when the checker likes.
+//!
+//! Lock keys have a model of their own, in which a worker is a whole run: [`keys`].
 //!
 //! Not here are an operator's redrive (T10) and the deletion of records: those have tests of their own beside their code.
 //!
@@ -63,6 +65,7 @@ mod bounds;
 mod broker;
 mod effects;
 mod explore;
+pub mod keys;
 mod model;
 mod rules;
 pub mod scenarios;
@@ -71,6 +74,7 @@ mod state;
 mod storage;
 mod switch;
 mod transition;
+mod watch;
 
 use std::time::Duration;
 
@@ -78,10 +82,11 @@ pub use bounds::{Bounds, Budget};
 pub use broker::DeliveryId;
 pub use explore::{Explored, explore, explore_broken, find};
 pub use model::{Action, Answer, ProtocolModel};
-pub use rules::{Event, RULES, Rule};
+pub use rules::{Broken, Event, RULES, Rule};
 pub use scenarios::Scenario;
 pub use state::State;
 pub use switch::{SWITCHES, Switch};
+pub use watch::{Watch, Watched, World};
 
 /// One step of time. With the defaults (ttl 45 s, margin 5 s) a claim may be used for 40 s and holds for 50 s.
 pub const TICK: Duration = Duration::from_secs(41);

@@ -1,8 +1,5 @@
 //! What may happen in a state.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize, Ordering};
-
 use oncebus_core::config::{ConfigError, QueueConfig};
 use oncebus_core::run::Command;
 use stateright::{Model, Property};
@@ -10,11 +7,12 @@ use stateright::{Model, Property};
 use crate::bounds::Bounds;
 use crate::broker::{Broker, DeliveryId};
 use crate::effects::Effects;
-use crate::rules::{Broken, Event, Rule, properties};
+use crate::rules::{Broken, Event, properties};
 use crate::state::{Doing, State, Worker};
 use crate::storage::Storage;
 use crate::switch::Switch;
 use crate::transition::Transition;
+use crate::watch::{Watch, Watched, World};
 
 /// The protocol within bounds, with one of its rules broken or none.
 #[derive(Debug)]
@@ -22,12 +20,7 @@ pub struct ProtocolModel {
     pub(crate) bounds: Bounds,
     pub(crate) queue: QueueConfig,
     pub(crate) switch: Option<Switch>,
-    reaches: &'static [Event],
-    /// Events that have happened on some transition, whether or not it led to a state that was new.
-    happened: AtomicU32,
-    /// Rules that were told to be broken.
-    told: AtomicU16,
-    expanded: Arc<AtomicUsize>,
+    pub(crate) watch: Watch,
 }
 
 /// One thing that may happen. Workers are named by the deliveries they have in hand.
@@ -74,41 +67,25 @@ pub enum Answer {
     Rejection,
 }
 
+impl World for Bounds {
+    type Model = ProtocolModel;
+
+    fn model(self, switch: Option<Switch>, reaches: &'static [Event]) -> Result<ProtocolModel, ConfigError> {
+        Ok(ProtocolModel { bounds: self, queue: self.queue()?, switch, watch: Watch::new(reaches) })
+    }
+}
+
+impl Watched for ProtocolModel {
+    fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    fn broken(state: &State) -> Broken {
+        state.broken
+    }
+}
+
 impl ProtocolModel {
-    /// The protocol within these bounds.
-    ///
-    /// # Errors
-    /// If the settings that the bounds make are refused.
-    pub fn new(bounds: Bounds, switch: Option<Switch>, reaches: &'static [Event]) -> Result<Self, ConfigError> {
-        Ok(Self {
-            bounds,
-            queue: bounds.queue()?,
-            switch,
-            reaches,
-            happened: AtomicU32::new(0),
-            told: AtomicU16::new(0),
-            expanded: Arc::default(),
-        })
-    }
-
-    /// Whether this rule's fall is to be told: the first time.
-    pub(crate) fn tells(&self, rule: Rule) -> bool {
-        self.told.fetch_or(rule.bit(), Ordering::Relaxed) & rule.bit() == 0
-    }
-
-    pub(crate) fn note(&self, event: Event) {
-        self.happened.fetch_or(event.bit(), Ordering::Relaxed);
-    }
-
-    pub(crate) fn has_seen(&self, event: Event) -> bool {
-        self.happened.load(Ordering::Relaxed) & event.bit() != 0
-    }
-
-    /// Counts the states that were expanded, for whoever wants to know that all were.
-    pub(crate) fn expanded(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.expanded)
-    }
-
     fn actions_of(&self, state: &State, worker: &Worker, actions: &mut Vec<Action>) {
         let (id, left) = (worker.id, state.left);
         match &worker.doing {
@@ -161,7 +138,7 @@ impl Model for ProtocolModel {
         vec![State {
             clock: 0,
             left: self.bounds.budget,
-            broker: Broker::new(self.bounds.sent, self.bounds.max_deliveries),
+            broker: Broker::new(self.bounds.messages(), self.bounds.max_deliveries),
             storage: Storage::default(),
             effects: Effects::new(self.bounds.steps),
             workers: Vec::new(),
@@ -171,7 +148,7 @@ impl Model for ProtocolModel {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        self.expanded.fetch_add(1, Ordering::Relaxed);
+        self.watch.expands();
         if state.workers.len() < self.bounds.workers {
             actions.extend(state.broker.receivable().map(Action::Receive));
         }
@@ -194,6 +171,6 @@ impl Model for ProtocolModel {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        properties(self.reaches)
+        properties(self.watch.reaches)
     }
 }

@@ -10,8 +10,7 @@
 
 use stateright::Property;
 
-use crate::ProtocolModel;
-use crate::state::State;
+use crate::watch::{Watch, Watched};
 
 /// What must never happen, by the name of what holds instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +45,20 @@ pub enum Rule {
     PoisonIsParked,
     /// What is written can be read, and is what was written.
     RecordsAreReadable,
+    /// A step of a message with a lock key begins only while the key's lock says that its run holds it.
+    KeysAreHeld,
+    /// While a message is in a call, or between two steps, no other of its lock key begins one.
+    KeysTakeTurns,
+    /// No effect of an older claim of the key is taken after one of a newer.
+    KeysFenceEffects,
+    /// Where a failure holds back the others, none begins before whoever was begun has ended.
+    HeldBackWait,
+    /// Whoever is left to itself comes to an end: no block outlives its reason.
+    BlocksHeal,
 }
 
 /// All of them.
-pub const RULES: [Rule; 15] = [
+pub const RULES: [Rule; 20] = [
     Rule::EpochsRise,
     Rule::OnlyTheHolderWrites,
     Rule::OnlyExpiredIsTaken,
@@ -65,6 +74,11 @@ pub const RULES: [Rule; 15] = [
     Rule::RepeatsHaveReasons,
     Rule::PoisonIsParked,
     Rule::RecordsAreReadable,
+    Rule::KeysAreHeld,
+    Rule::KeysTakeTurns,
+    Rule::KeysFenceEffects,
+    Rule::HeldBackWait,
+    Rule::BlocksHeal,
 ];
 
 /// Something that must be able to happen, so that the rules are not kept by nothing happening.
@@ -106,89 +120,93 @@ pub enum Event {
     EffectRefused,
     /// The broker's lock was gone.
     LockLost,
+    /// A lock key that another run held expired, and was taken over.
+    KeyTakenOver,
+    /// A look found the lock key held by another run.
+    KeyBusy,
+    /// A run that had lost its lock key was refused.
+    KeyFenced,
+    /// A message waited for an earlier one of its key to end.
+    HeldBack,
+    /// Who was named by a lock had ended, or went first: the block was void.
+    Healed,
+    /// The store refused the effect of an older claim of the key.
+    KeyEffectRefused,
 }
 
-impl Rule {
-    /// Its name, which is the name of the property.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.property_parts().0
-    }
-
-    fn property(self) -> Property<ProtocolModel> {
-        let (name, holds) = self.property_parts();
-        Property::always(name, holds)
-    }
-
-    const fn property_parts(self) -> (&'static str, Condition) {
-        macro_rules! rule {
-            ($rule:ident, $name:literal) => {
-                ($name, |model: &ProtocolModel, state: &State| {
-                    !(state.is_broken(Rule::$rule) && model.tells(Rule::$rule))
-                })
-            };
-        }
-        match self {
-            Self::EpochsRise => rule!(EpochsRise, "no two claims share an epoch, and no write has an older one"),
-            Self::OnlyTheHolderWrites => rule!(OnlyTheHolderWrites, "only the holder of the claim writes"),
-            Self::OnlyExpiredIsTaken => rule!(OnlyExpiredIsTaken, "a claim is taken over only when it has expired"),
-            Self::StepsBeginClaimed => rule!(StepsBeginClaimed, "a step begins only under a claim that holds"),
-            Self::DoneIsFinal => rule!(DoneIsFinal, "done is final"),
-            Self::CheckpointsStay => rule!(CheckpointsStay, "a checkpoint never goes back"),
-            Self::NothingIsLost => rule!(NothingIsLost, "nothing accepted is lost"),
-            Self::CompletedLast => {
-                rule!(CompletedLast, "nothing is completed before its record is final or its copy made")
+/// Gives each variant its name, and its property: a condition cannot capture which one it is of.
+macro_rules! properties {
+    ($of:ident, $kind:ident, $holds:expr, $($variant:ident: $name:literal,)*) => {
+        impl $of {
+            /// Its name, which is the name of the property.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
             }
-            Self::EffectsAreFenced => rule!(EffectsAreFenced, "no effect of an older claim after one of a newer"),
-            Self::EffectsAreSingle => rule!(EffectsAreSingle, "no effect twice under one claim"),
-            Self::NoEffectAfterDone => rule!(NoEffectAfterDone, "no effect after done"),
-            Self::DoneIsComplete => rule!(DoneIsComplete, "done means that each step has had its effect"),
-            Self::RepeatsHaveReasons => rule!(RepeatsHaveReasons, "a step runs again only after a pause or a failure"),
-            Self::PoisonIsParked => rule!(PoisonIsParked, "a poison copy is made of nothing but a parked message"),
-            Self::RecordsAreReadable => rule!(RecordsAreReadable, "what is written can be read again"),
+
+            fn property<M: Watched>(self) -> Property<M> {
+                match self {
+                    $(Self::$variant => Property::$kind($name, |model: &M, state: &M::State| {
+                        $holds(model.watch(), M::broken(state), $of::$variant)
+                    }),)*
+                }
+            }
         }
-    }
+    };
 }
 
-impl Event {
-    /// Its name, which is the name of the property.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.property_parts().0
-    }
+properties! {
+    Rule, always, |watch: &Watch, broken: Broken, rule: Rule| !(broken.contains(rule) && watch.tells(rule)),
+    EpochsRise: "no two claims share an epoch, and no write has an older one",
+    OnlyTheHolderWrites: "only the holder of the claim writes",
+    OnlyExpiredIsTaken: "a claim is taken over only when it has expired",
+    StepsBeginClaimed: "a step begins only under a claim that holds",
+    DoneIsFinal: "done is final",
+    CheckpointsStay: "a checkpoint never goes back",
+    NothingIsLost: "nothing accepted is lost",
+    CompletedLast: "nothing is completed before its record is final or its copy made",
+    EffectsAreFenced: "no effect of an older claim after one of a newer",
+    EffectsAreSingle: "no effect twice under one claim",
+    NoEffectAfterDone: "no effect after done",
+    DoneIsComplete: "done means that each step has had its effect",
+    RepeatsHaveReasons: "a step runs again only after a pause or a failure",
+    PoisonIsParked: "a poison copy is made of nothing but a parked message",
+    RecordsAreReadable: "what is written can be read again",
+    KeysAreHeld: "a step begins only under a lock of its key that holds",
+    KeysTakeTurns: "one message of a key at a time",
+    KeysFenceEffects: "no effect of an older claim of the key after one of a newer",
+    HeldBackWait: "none of a key that holds back begins before whoever was begun has ended",
+    BlocksHeal: "nobody waits for ever",
+}
 
-    fn property(self) -> Property<ProtocolModel> {
-        let (name, happens) = self.property_parts();
-        Property::sometimes(name, happens)
-    }
-
-    const fn property_parts(self) -> (&'static str, Condition) {
-        macro_rules! event {
-            ($event:ident, $name:literal) => {
-                ($name, |model: &ProtocolModel, _: &State| model.has_seen(Event::$event))
-            };
-        }
-        match self {
-            Self::Finished => event!(Finished, "a message is done"),
-            Self::TakenOver => event!(TakenOver, "a claim is taken over"),
-            Self::Busy => event!(Busy, "a record is busy"),
-            Self::Waited => event!(Waited, "a busy record is looked at again"),
-            Self::Duplicate => event!(Duplicate, "a duplicate is skipped"),
-            Self::FoundLanded => event!(FoundLanded, "a write without an answer has landed"),
-            Self::LandedTwice => event!(LandedTwice, "a write was repeated, and its first try lands first"),
-            Self::Fenced => event!(Fenced, "a sleeper is fenced"),
-            Self::Overran => event!(Overran, "a call overruns its claim"),
-            Self::Retried => event!(Retried, "a failure is retried"),
-            Self::Deferred => event!(Deferred, "a message that is not due is sent on"),
-            Self::HandedOn => event!(HandedOn, "a message goes on in a later run"),
-            Self::Parked => event!(Parked, "a message is parked, and its poison copy marked"),
-            Self::Mismatched => event!(Mismatched, "another payload is sent to the poison queue"),
-            Self::Apart => event!(Apart, "a message that kills is claimed alone"),
-            Self::Repeated => event!(Repeated, "a step has its effect again"),
-            Self::EffectRefused => event!(EffectRefused, "the store refuses an effect of an older claim"),
-            Self::LockLost => event!(LockLost, "the broker's lock is lost"),
-        }
-    }
+properties! {
+    Event, sometimes, |watch: &Watch, _: Broken, event: Event| watch.has_seen(event),
+    Finished: "a message is done",
+    TakenOver: "a claim is taken over",
+    Busy: "a record is busy",
+    Waited: "a busy record is looked at again",
+    Duplicate: "a duplicate is skipped",
+    FoundLanded: "a write without an answer has landed",
+    LandedTwice: "a write was repeated, and its first try lands first",
+    Fenced: "a sleeper is fenced",
+    Overran: "a call overruns its claim",
+    Retried: "a failure is retried",
+    Deferred: "a message that is not due is sent on",
+    HandedOn: "a message goes on in a later run",
+    Parked: "a message is parked, and its poison copy marked",
+    Mismatched: "another payload is sent to the poison queue",
+    Apart: "a message that kills is claimed alone",
+    Repeated: "a step has its effect again",
+    EffectRefused: "the store refuses an effect of an older claim",
+    LockLost: "the broker's lock is lost",
+    KeyTakenOver: "a lock key is taken over",
+    KeyBusy: "a lock key is busy",
+    KeyFenced: "a run that lost its lock key is refused",
+    HeldBack: "a message is held back",
+    Healed: "a block is found to be void",
+    KeyEffectRefused: "the store refuses an effect of an older claim of the key",
 }
 
 impl Event {
@@ -198,22 +216,20 @@ impl Event {
     }
 }
 
-type Condition = fn(&ProtocolModel, &State) -> bool;
-
 /// What the checker looks for: every rule, and the events that a scenario must reach.
-pub(crate) fn properties(reached: &[Event]) -> Vec<Property<ProtocolModel>> {
+pub(crate) fn properties<M: Watched>(reached: &[Event]) -> Vec<Property<M>> {
     let rules = RULES.iter().map(|rule| rule.property());
     rules.chain(reached.iter().map(|event| event.property())).collect()
 }
 
 /// The rules that were broken on the way to a state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Broken(u16);
+pub struct Broken(u32);
 
 impl Rule {
-    #[expect(clippy::as_conversions, reason = "the number of a variant; there are fewer than 16")]
-    pub(crate) const fn bit(self) -> u16 {
-        1 << (self as u16)
+    #[expect(clippy::as_conversions, reason = "the number of a variant; there are fewer than 32")]
+    pub(crate) const fn bit(self) -> u32 {
+        1 << (self as u32)
     }
 }
 

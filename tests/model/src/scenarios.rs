@@ -3,15 +3,16 @@
 //! Each scenario has much of one kind of trouble and little of the others: states multiply with every kind that is added.
 
 use crate::bounds::{Bounds, Budget};
+use crate::keys::KeyBounds;
 use crate::rules::Event;
 
 /// Bounds with a name, and what must be reached within them.
 #[derive(Debug, Clone, Copy)]
-pub struct Scenario {
+pub struct Scenario<B = Bounds> {
     /// What it is about.
     pub name: &'static str,
     /// How far it goes.
-    pub bounds: Bounds,
+    pub bounds: B,
     /// What happens in it.
     pub reaches: &'static [Event],
 }
@@ -148,4 +149,55 @@ pub const THREE: Scenario = Scenario {
     name: "three workers",
     bounds: Bounds { workers: 3, budget: Budget { ticks: 2, lapses: 2, ..Budget::NONE }, ..PLAIN },
     reaches: &[Event::TakenOver, Event::Fenced, Event::EffectRefused, Event::Duplicate],
+};
+
+/// Two messages of one key, two instances, and the defaults of a queue.
+const KEYED: KeyBounds =
+    KeyBounds { instances: 2, sent: &["1", "2"], steps: 1, hold: false, max_attempts: 3, budget: Budget::NONE };
+
+/// Instances die with a lock key in hand.
+pub const KEY_DEATHS: Scenario<KeyBounds> = Scenario {
+    name: "lock keys: deaths",
+    bounds: KeyBounds { budget: Budget { crashes: 1, ..Budget::NONE }, ..KEYED },
+    reaches: &[Event::Finished, Event::KeyTakenOver, Event::KeyBusy, Event::Repeated, Event::Duplicate],
+};
+
+/// Instances sleep until the lock of their key is over.
+pub const KEY_PAUSES: Scenario<KeyBounds> = Scenario {
+    name: "lock keys: pauses",
+    bounds: KeyBounds { budget: Budget { ticks: 2, ..Budget::NONE }, ..KEYED },
+    reaches: &[Event::Finished, Event::KeyTakenOver, Event::KeyFenced, Event::KeyEffectRefused],
+};
+
+/// Writes of the lock and of records are not answered.
+pub const KEY_UNANSWERED: Scenario<KeyBounds> = Scenario {
+    name: "lock keys: writes without answers",
+    bounds: KeyBounds { budget: Budget { unanswered: 1, ..Budget::NONE }, ..KEYED },
+    reaches: &[Event::Finished, Event::KeyBusy],
+};
+
+/// Steps of two messages, of which one fails, and nobody is held back.
+pub const KEY_CONTINUE: Scenario<KeyBounds> = Scenario {
+    name: "lock keys: a failure lets the next go on",
+    bounds: KeyBounds { steps: 2, budget: Budget { failures: 1, ..Budget::NONE }, ..KEYED },
+    reaches: &[Event::Finished, Event::Retried, Event::Repeated, Event::KeyBusy],
+};
+
+/// Who fails, or can never succeed, holds back the others until it has ended.
+pub const KEY_HOLD: Scenario<KeyBounds> = Scenario {
+    name: "lock keys: a failure holds back",
+    bounds: KeyBounds {
+        hold: true,
+        max_attempts: 2,
+        budget: Budget { failures: 1, rejections: 1, ..Budget::NONE },
+        ..KEYED
+    },
+    reaches: &[Event::Finished, Event::Retried, Event::Parked, Event::HeldBack, Event::Healed],
+};
+
+/// Who dies holds back the others as well.
+pub const KEY_HOLD_DEATHS: Scenario<KeyBounds> = Scenario {
+    name: "lock keys: a death holds back",
+    bounds: KeyBounds { hold: true, budget: Budget { crashes: 1, ..Budget::NONE }, ..KEYED },
+    reaches: &[Event::Finished, Event::KeyTakenOver, Event::HeldBack, Event::Healed, Event::Repeated],
 };

@@ -28,6 +28,12 @@ impl<T: Hash> Shared<T> {
     }
 }
 
+impl<T: Hash> From<T> for Shared<T> {
+    fn from(value: T) -> Self {
+        Self::new(value)
+    }
+}
+
 impl<T: Hash + Clone> Shared<T> {
     pub(crate) fn edit<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
         let mut value = T::clone(&self.value);

@@ -7,7 +7,7 @@ use oncebus_core::run::delivery::Handling;
 use crate::bounds::Budget;
 use crate::broker::{Broker, DeliveryId};
 use crate::effects::{Effect, Effects};
-use crate::rules::{Broken, Rule};
+use crate::rules::Broken;
 use crate::shared::Shared;
 use crate::storage::{Claim, Storage};
 
@@ -76,12 +76,6 @@ impl Worker {
 }
 
 impl State {
-    /// Whether a rule was broken on the way here.
-    #[must_use]
-    pub(crate) const fn is_broken(&self, rule: Rule) -> bool {
-        self.broken.contains(rule)
-    }
-
     /// Takes a worker out, to be changed and put back.
     pub(crate) fn take_worker(&mut self, id: DeliveryId) -> Option<Worker> {
         let index = self.workers.iter().position(|worker| worker.id == id)?;

@@ -204,6 +204,9 @@ fn through_codec(record: &Record, request: &Request<'_>, broken: &mut Broken) ->
     if request.switch == Some(Switch::DroppedCheckpoint) {
         metadata.remove("cp");
     }
+    if request.switch == Some(Switch::DroppedBlock) {
+        metadata.remove("blk");
+    }
     let read = Record::from_metadata(&metadata).ok();
     broken.unless(read.as_ref() == Some(record), Rule::RecordsAreReadable);
     read.unwrap_or_else(|| record.clone())

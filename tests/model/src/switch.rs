@@ -30,10 +30,16 @@ pub enum Switch {
     RetryInPlace,
     /// The processor takes an effect without an answer for one that happened.
     AssumedEffect,
+    /// The storage drops the name of the message that goes first out of a key's lock.
+    DroppedBlock,
+    /// A look at the message that a lock names shows it as it was when it failed.
+    StaleBlock,
+    /// The broker drops the lock key from copies.
+    KeylessCopies,
 }
 
 /// All of them.
-pub const SWITCHES: [Switch; 12] = [
+pub const SWITCHES: [Switch; 15] = [
     Switch::NoIfMatchOnTakeover,
     Switch::DeleteOnRelease,
     Switch::ClientClock,
@@ -46,4 +52,7 @@ pub const SWITCHES: [Switch; 12] = [
     Switch::DroppedCheckpoint,
     Switch::RetryInPlace,
     Switch::AssumedEffect,
+    Switch::DroppedBlock,
+    Switch::StaleBlock,
+    Switch::KeylessCopies,
 ];

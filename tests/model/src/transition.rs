@@ -156,7 +156,7 @@ impl Transition<'_> {
     }
 
     fn happens(&self, event: Event) {
-        self.model.note(event);
+        self.model.watch.note(event);
     }
 
     fn deadline(&mut self, worker: &mut Worker) -> Option<GoesOn> {

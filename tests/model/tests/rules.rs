@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 use oncebus_model::scenarios::{self, Scenario};
-use oncebus_model::{Budget, explore};
+use oncebus_model::{Budget, World, explore};
 
-fn holds(scenario: &Scenario) {
+fn holds<B: World>(scenario: &Scenario<B>) {
     let explored = explore(scenario, 1).unwrap();
     println!("{explored}");
     for (rule, way) in &explored.broken {
@@ -43,6 +43,12 @@ explored! {
     a_message_that_kills: KILLER,
     redeliveries_alone: CALM,
     three_workers: THREE,
+    lock_keys_and_deaths: KEY_DEATHS,
+    lock_keys_and_pauses: KEY_PAUSES,
+    lock_keys_and_writes_without_answers: KEY_UNANSWERED,
+    lock_keys_whose_failures_let_the_next_go_on: KEY_CONTINUE,
+    lock_keys_whose_failures_hold_back: KEY_HOLD,
+    lock_keys_whose_deaths_hold_back: KEY_HOLD_DEATHS,
 }
 
 /// Wider bounds, for a machine with time: `cargo nextest run -p oncebus-model --run-ignored only --no-capture`.
@@ -56,6 +62,15 @@ mod wide {
         let name = "wide: deaths, pauses and writes without answers";
         let mut scenario = Scenario { name, ..scenarios::DEATHS };
         scenario.bounds.budget = budget;
+        holds(&scenario);
+    }
+
+    #[test]
+    #[ignore = "takes minutes"]
+    fn lock_keys_that_hold_back_deaths_and_failures() {
+        let mut scenario =
+            Scenario { name: "wide: lock keys that hold back, deaths and failures", ..scenarios::KEY_HOLD_DEATHS };
+        scenario.bounds.budget.failures = 1;
         holds(&scenario);
     }
 

@@ -4,7 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
-use oncebus_model::{Bounds, Budget, RULES, Rule, SWITCHES, Scenario, Switch, explore, explore_broken, find};
+use oncebus_model::keys::KeyBounds;
+use oncebus_model::{
+    Bounds, Budget, RULES, Rule, SWITCHES, Scenario, Switch, World, explore, explore_broken, find, scenarios,
+};
 
 const PLAIN: Bounds = Bounds {
     workers: 2,
@@ -26,14 +29,24 @@ const fn with(steps: u8, budget: Budget) -> Bounds {
     Bounds { steps, budget, ..PLAIN }
 }
 
+/// Two messages of one key.
+const KEYED: KeyBounds = KeyBounds { budget: Budget::NONE, ..scenarios::KEY_DEATHS.bounds };
+const KEY_FAILURE: KeyBounds = KeyBounds { budget: FAILURE, ..KEYED };
+const KEY_HELD_BACK: KeyBounds = KeyBounds { hold: true, ..KEY_FAILURE };
+
 /// Each of the rules falls when the switch is on; none does while it is off.
-fn fall(switch: Switch, rules: &[Rule], bounds: Bounds) {
+fn fall<B: World>(switch: Switch, rules: &[Rule], bounds: B) {
     let scenario = Scenario { name: "teeth", bounds, reaches: &[] };
     let kept = explore(&scenario, 1).unwrap();
     assert_eq!(kept.broken, [], "with nothing broken");
     assert_eq!(kept.states, kept.expanded, "cut short");
+    fall_within(switch, rules, &scenario);
+}
+
+/// The same, within a scenario that is large: that none falls while the switch is off is asserted by `tests/rules.rs`.
+fn fall_within<B: World>(switch: Switch, rules: &[Rule], scenario: &Scenario<B>) {
     for rule in rules {
-        let found = find(&scenario, switch, *rule).unwrap();
+        let found = find(scenario, switch, *rule).unwrap();
         let way = found.way_to(*rule).unwrap_or_else(|| panic!("{switch:?} does not break {rule:?}: {found}"));
         println!("{switch:?}: \"{}\" falls after {} transitions:", rule.name(), way.len());
         for action in way {
@@ -43,12 +56,12 @@ fn fall(switch: Switch, rules: &[Rule], bounds: Bounds) {
 }
 
 macro_rules! teeth {
-    ($($test:ident: $switch:ident, $bounds:expr => [$($rule:ident),*];)*) => {
+    ($($test:ident: $switch:ident, $fall:ident($bounds:expr) => [$($rule:ident),*];)*) => {
         const TEETH: &[(Switch, &[Rule])] = &[$((Switch::$switch, &[$(Rule::$rule),*])),*];
         $(
             #[test]
             fn $test() {
-                fall(Switch::$switch, &[$(Rule::$rule),*], $bounds);
+                $fall(Switch::$switch, &[$(Rule::$rule),*], $bounds);
             }
         )*
     };
@@ -56,31 +69,45 @@ macro_rules! teeth {
 
 teeth! {
     without_if_match_on_a_takeover_two_workers_have_one_epoch:
-        NoIfMatchOnTakeover, SLEEPER => [EpochsRise, DoneIsFinal];
+        NoIfMatchOnTakeover, fall(SLEEPER) => [EpochsRise, DoneIsFinal];
     a_record_that_is_deleted_on_release_begins_its_epochs_again:
-        DeleteOnRelease, SLEEPER => [EpochsRise];
+        DeleteOnRelease, fall(SLEEPER) => [EpochsRise];
     a_record_that_is_deleted_on_release_forgets_its_checkpoint:
-        DeleteOnRelease, with(2, Budget { deadlines: 1, ..Budget::NONE }) => [CheckpointsStay];
+        DeleteOnRelease, fall(with(2, Budget { deadlines: 1, ..Budget::NONE })) => [CheckpointsStay];
     a_client_clock_that_is_wrong_takes_over_what_has_not_expired:
-        ClientClock, with(1, REDELIVERY) => [OnlyExpiredIsTaken, RepeatsHaveReasons];
+        ClientClock, fall(with(1, REDELIVERY)) => [OnlyExpiredIsTaken, RepeatsHaveReasons];
     a_retry_without_the_mark_takes_the_claim_of_another_for_its_own:
-        RetryWithoutMark, with(1, Budget { unanswered: 1, ..REDELIVERY }) => [OnlyTheHolderWrites, StepsBeginClaimed];
+        RetryWithoutMark, fall(with(1, Budget { unanswered: 1, ..REDELIVERY })) => [OnlyTheHolderWrites, StepsBeginClaimed];
     a_delivery_that_is_settled_before_its_record_is_done_is_lost:
-        SettleBeforeDone, with(1, CRASH) => [CompletedLast, NothingIsLost];
+        SettleBeforeDone, fall(with(1, CRASH)) => [CompletedLast, NothingIsLost];
     a_delivery_that_is_settled_before_its_copy_is_made_is_lost:
-        SettleBeforeCopy, with(1, Budget { crashes: 1, ..FAILURE }) => [CompletedLast, NothingIsLost];
+        SettleBeforeCopy, fall(with(1, Budget { crashes: 1, ..FAILURE })) => [CompletedLast, NothingIsLost];
     without_epochs_the_stores_take_what_a_sleeper_sends:
-        NoEpoch, SLEEPER => [EpochsRise, EffectsAreFenced, NoEffectAfterDone];
+        NoEpoch, fall(SLEEPER) => [EpochsRise, EffectsAreFenced, NoEffectAfterDone];
     a_monotonic_clock_that_stands_still_begins_a_step_too_late:
-        StoppedClock, SLEEPER => [StepsBeginClaimed];
+        StoppedClock, fall(SLEEPER) => [StepsBeginClaimed];
     a_write_that_is_acknowledged_and_not_kept_is_noticed:
-        LostWrites, with(1, Budget { rejections: 1, ..Budget::NONE }) => [CompletedLast, PoisonIsParked];
+        LostWrites, fall(with(1, Budget { rejections: 1, ..Budget::NONE })) => [CompletedLast, PoisonIsParked];
     a_checkpoint_that_is_dropped_is_noticed:
-        DroppedCheckpoint, with(2, Budget { deadlines: 1, ..Budget::NONE }) => [RecordsAreReadable, CheckpointsStay];
+        DroppedCheckpoint, fall(with(2, Budget { deadlines: 1, ..Budget::NONE })) => [RecordsAreReadable, CheckpointsStay];
     a_failed_step_that_is_called_again_under_its_claim_has_its_effect_twice:
-        RetryInPlace, with(1, FAILURE) => [EffectsAreSingle];
+        RetryInPlace, fall(with(1, FAILURE)) => [EffectsAreSingle];
     an_effect_that_is_assumed_may_be_missing_or_late:
-        AssumedEffect, with(1, FAILURE) => [DoneIsComplete, NoEffectAfterDone];
+        AssumedEffect, fall(with(1, FAILURE)) => [DoneIsComplete, NoEffectAfterDone];
+    without_if_match_on_a_takeover_two_runs_have_one_key:
+        NoIfMatchOnTakeover, fall_within(&scenarios::KEY_PAUSES) => [OnlyExpiredIsTaken, KeysTakeTurns];
+    a_client_clock_that_is_wrong_takes_over_a_key_that_is_in_use:
+        ClientClock, fall(KEYED) => [OnlyExpiredIsTaken, KeysTakeTurns];
+    a_monotonic_clock_that_stands_still_begins_a_step_without_its_key:
+        StoppedClock, fall_within(&scenarios::KEY_PAUSES) => [KeysAreHeld];
+    without_epochs_the_store_of_a_key_takes_what_a_sleeper_sends:
+        NoEpoch, fall_within(&scenarios::KEY_PAUSES) => [KeysFenceEffects];
+    a_copy_that_comes_without_its_key_is_begun_beside_the_others:
+        KeylessCopies, fall(KEY_FAILURE) => [KeysAreHeld, KeysTakeTurns];
+    a_lock_that_forgets_who_goes_first_lets_the_next_overtake:
+        DroppedBlock, fall(KEY_HELD_BACK) => [HeldBackWait];
+    a_block_that_is_never_seen_to_end_holds_for_ever:
+        StaleBlock, fall_within(&scenarios::KEY_HOLD_DEATHS) => [BlocksHeal];
 }
 
 #[test]

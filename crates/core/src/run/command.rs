@@ -61,7 +61,7 @@ pub enum Command {
 }
 
 /// A command without what it carries, for counting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CommandKind {
     /// [`Command::Create`].
     Create,

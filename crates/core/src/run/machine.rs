@@ -3,6 +3,7 @@
 mod keeping;
 mod keys;
 mod progress;
+mod sameness;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::summary::Summary;
 use super::{Effect, Event, Note, Outcome, Reply, Service, Step, Tag, Target, Trouble};
 use crate::config::QueueConfig;
 use crate::id::Names;
-use crate::message::Delivery;
+use crate::message::{Delivery, LockRef};
 use crate::time::Instant;
 use keys::{KeyLine, Place, Remembered};
 
@@ -27,7 +28,7 @@ const LEAST_REST: Duration = Duration::from_millis(500);
 const MOST_REST: Duration = Duration::from_secs(5);
 
 /// One delivery in hand.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 struct Slot {
     handling: Handling,
     received: Instant,
@@ -42,7 +43,7 @@ struct Slot {
 }
 
 /// A run of one queue. See the [module](super) for how to drive it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Run {
     queue: QueueConfig,
     batch: usize,
@@ -175,6 +176,11 @@ impl Run {
             }
             None => Some(Target { lock: None, name: self.key_target(tag)? }),
         }
+    }
+
+    /// The locks of the deliveries that are in its hands.
+    pub fn in_hand(&self) -> impl Iterator<Item = &LockRef> {
+        self.slots.values().map(|slot| &slot.handling.delivery().lock)
     }
 
     fn fresh_tag(&mut self) -> Tag {

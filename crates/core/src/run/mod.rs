@@ -118,7 +118,7 @@ pub enum Event {
 }
 
 /// Why a run stops receiving.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Trouble {
     /// A credential was refused.
     Denied(Service, String),
@@ -129,7 +129,7 @@ pub enum Trouble {
 }
 
 /// Which of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Service {
     /// Service Bus.
     ServiceBus,

@@ -28,7 +28,7 @@ const MOST_REMEMBERED: usize = 1_024;
 pub(super) type Remembered = (Box<Record>, ETag);
 
 /// A delivery's place in the line of its key.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub(super) struct Place {
     /// The key.
     pub(super) key: String,
@@ -41,7 +41,7 @@ pub(super) struct Place {
 }
 
 /// The line of one key, and its lock.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub(super) struct KeyLine {
     lock: KeyLock,
     tag: Tag,
