@@ -63,6 +63,10 @@ pub struct Behaviour {
     /// `ForwardDeadLetteredMessagesTo` its own. The SDKs always send them, and one that is sent is always
     /// checked. Default no.
     pub forwarding_needs_authorization: bool,
+    /// Whether an entity can only be told to forward to one that is there; documented for its creation, and
+    /// reported with the words of the refusal. What is declared at the start, or through the admin port, may come
+    /// in any order. Default yes.
+    pub forwarding_target_must_exist: bool,
 }
 
 /// What `GET {entity}/messages/head` does.
@@ -96,6 +100,7 @@ impl Default for Behaviour {
             session_less_messages: SessionLess::default(),
             one_partition_per_batch: true,
             forwarding_needs_authorization: false,
+            forwarding_target_must_exist: true,
         }
     }
 }

@@ -91,6 +91,32 @@ async fn what_is_sent_to_a_forwarding_queue_comes_out_of_its_target_after_a_rest
 }
 
 #[tokio::test]
+async fn nothing_forwards_to_what_is_not_there_unless_the_setting_says_so() {
+    let to = |element: &str, target: &str| queue(&format!("<{element}>sb://ns/{target}</{element}>"));
+    let (emulator, bus) = start(Options { queues: vec!["there".into()], ..Options::default() }).await;
+    for element in ["ForwardTo", "ForwardDeadLetteredMessagesTo"] {
+        let refused = put(&bus, "source", &to(element, "absent"), &[]).await;
+        assert_eq!(refused.status(), 400);
+        let text = refused.text().await.unwrap();
+        let detail =
+            "<Code>400</Code><Detail>SubCode=40400. The auto forwarding destination entity does not exist. Tracking";
+        assert!(text.contains(detail), "{text}");
+        assert_eq!(put(&bus, element, &to(element, "THERE"), &[]).await.status(), 201);
+        assert_eq!(put(&bus, element, &to(element, "absent"), &[("if-match", "*")]).await.status(), 400);
+    }
+    assert_eq!(put(&bus, "topic", "<TopicDescription/>", &[]).await.status(), 201);
+    let subscription = "<SubscriptionDescription><ForwardTo>absent</ForwardTo></SubscriptionDescription>";
+    assert_eq!(put(&bus, "topic/subscriptions/s", subscription, &[]).await.status(), 400);
+    assert_eq!(put(&bus, "to-topic", &to("ForwardTo", "topic"), &[]).await.status(), 201);
+    emulator.shutdown().await;
+
+    let behaviour = Behaviour { forwarding_target_must_exist: false, ..Behaviour::default() };
+    let (emulator, bus) = start(Options { behaviour, ..Options::default() }).await;
+    assert_eq!(put(&bus, "source", &to("ForwardTo", "absent"), &[]).await.status(), 201);
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_status_is_answered_as_the_setting_says() {
     for (setting, expected) in
         [(Behaviour::default(), 403), (Behaviour { disabled_entity_status: 400, ..Behaviour::default() }, 400)]

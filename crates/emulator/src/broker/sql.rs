@@ -34,6 +34,9 @@ use written::Written;
 #[error("the expression cannot be read: {0}")]
 pub struct SqlError(pub(super) String);
 
+/// Statements of an action: "expressions per rule action" in the service's documented limits.
+const MOST_STATEMENTS: usize = 32;
+
 /// Values for `@names`, by name with the `@`.
 pub type Parameters = BTreeMap<String, PropertyValue>;
 
@@ -121,11 +124,14 @@ impl Statements {
     /// Reads an action's statements.
     ///
     /// # Errors
-    /// When they are none.
+    /// When they are none, or more than 32.
     pub fn parse(text: &str, parameters: &Parameters) -> Result<Self, SqlError> {
         let mut parser = Parser::new(text, parameters)?;
         let mut statements = Vec::new();
         while !parser.is_empty() {
+            if statements.len() == MOST_STATEMENTS {
+                return Err(SqlError(format!("more than {MOST_STATEMENTS} expressions")));
+            }
             if parser.word("SET") {
                 let name = parser.name()?;
                 parser.expect(&Token::Symbol("="))?;

@@ -8,7 +8,7 @@ use super::{Arithmetic, Comparison, Operand, Parameters, SqlError, Test, propert
 
 /// The longest expression, in characters, as documented.
 pub(super) const LONGEST: usize = 1024;
-/// How deep parentheses and `NOT` may nest: more than 32 expressions are refused by the service.
+/// How deep parentheses and `NOT` may nest. Our own bound, for the stack: no limit of the service is documented.
 const DEEPEST: usize = 32;
 
 const COMPARISONS: [(&str, Comparison); 7] = [

@@ -113,3 +113,13 @@ fn what_is_not_understood_is_refused() {
     }
     assert!(Statements::parse("DROP x", &Parameters::new()).is_err());
 }
+
+#[test]
+fn an_action_has_at_most_as_many_statements_as_documented() {
+    let action = |statements: usize| Statements::parse(&"SET a=1;".repeat(statements), &Parameters::new());
+    assert!(action(MOST_STATEMENTS).is_ok());
+    let refused = action(MOST_STATEMENTS + 1).unwrap_err().to_string();
+    assert!(refused.ends_with("more than 32 expressions"), "{refused}");
+    // For conditions nothing but their length is documented.
+    assert!(Condition::parse(&["a=1"; 100].join(" OR "), &Parameters::new()).is_ok());
+}

@@ -76,7 +76,8 @@ impl ServiceBus {
         }
     }
 
-    /// Whether the client may send to where messages are to be forwarded.
+    /// Whether there is something where messages are to be forwarded, and the client may send to it. What is
+    /// declared may be declared in any order.
     pub(super) fn check_targets(
         &self,
         call: &Call<'_>,
@@ -87,11 +88,14 @@ impl ServiceBus {
         let Some(tokens) = call.supplements else { return Ok(()) };
         for (target, token) in [&options.forward_to, &options.forward_dead_letters_to].into_iter().zip(tokens) {
             let Some(target) = target else { continue };
+            let path = target_key(target);
             if token.is_some() || self.behaviour.forwarding_needs_authorization {
-                let path = target_key(target);
                 let own = |scope: &str, name: &str| broker.access_rules(scope, name);
                 let checked = self.rules.check(token, &path, Claim::Send, now, own);
                 checked.map_err(|refusal| Problem::unauthorized(&refusal))?;
+            }
+            if self.behaviour.forwarding_target_must_exist && look(broker, &path).is_none() {
+                return Err(Problem::no_target());
             }
         }
         Ok(())

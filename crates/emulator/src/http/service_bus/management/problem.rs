@@ -50,6 +50,13 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, detail)
     }
 
+    /// There is nothing where messages are to be forwarded.
+    pub(super) fn no_target() -> Self {
+        // As reported in 2018 (Azure/azure-service-bus#203): the status and the sub-code differ.
+        let detail = "SubCode=40400. The auto forwarding destination entity does not exist.";
+        Self::new(StatusCode::BAD_REQUEST, detail.to_owned())
+    }
+
     /// A token for a forwarding target is not good for it.
     pub(super) fn unauthorized(refusal: &auth::Refusal) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, refusal.to_string())
