@@ -74,6 +74,22 @@ pub fn key_name(group: &str, key: &str) -> String {
     format!("keys/{}", record_name(group, key))
 }
 
+/// The name of the record of an idempotency key: `door/{first 3 hex of h}/{group}/{h}` with h the SHA-256 of the client, by its
+/// name or nobody, and of its key.
+#[must_use]
+pub fn door_name(group: &str, client: Option<&str>, key: &str) -> String {
+    let mut digest = Sha256::new();
+    // A client without a name is none with an empty one, and no name runs into a key.
+    digest.update([u8::from(client.is_some())]);
+    let client = client.unwrap_or_default();
+    digest.update(u64::try_from(client.len()).unwrap_or(u64::MAX).to_be_bytes());
+    digest.update(client);
+    digest.update(key);
+    let hash = hex::encode(digest.finalize());
+    let prefix = hash.get(..3).unwrap_or_default();
+    format!("door/{prefix}/{group}/{hash}")
+}
+
 /// A `UUIDv7` (RFC 9562): time-ordered, so that what is listed by id is listed by time.
 #[must_use]
 pub fn uuid_v7(unix_millis: u64, random: [u8; 10]) -> String {
@@ -160,6 +176,19 @@ mod tests {
     fn a_record_is_named_by_hash_group_hash() {
         let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(record_name("orders", "abc"), format!("ba7/orders/{hash}"));
+    }
+
+    #[test]
+    fn a_key_at_the_door_is_its_clients_alone() {
+        let names = [
+            door_name("q", None, "ab"),
+            door_name("q", Some(""), "ab"),
+            door_name("q", Some("a"), "b"),
+            door_name("q", Some("ab"), ""),
+            door_name("r", None, "ab"),
+        ];
+        assert!(names.iter().all(|name| name.starts_with("door/")));
+        assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>().len(), names.len());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! * [`routing`]: which queue a message goes to that names none.
 //! * [`entry`]: a message as it was accepted, with its id; the rules for ids, keys, properties and sizes.
 //! * [`batch`]: many messages in one body; one bad item spoils no other.
+//! * [`door`]: one key, one payload, one message.
 //! * [`report`]: the answer to a batch, item by item.
 //! * [`form`], [`twilio`]: form bodies, and the webhook that sends them, with its signature.
 //! * [`status`]: what a record says to those who ask.
@@ -19,6 +20,7 @@
 //! 3. Nothing here panics, whatever the bytes.
 
 pub mod batch;
+pub mod door;
 pub mod entry;
 pub mod form;
 pub mod head;

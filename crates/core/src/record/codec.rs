@@ -168,7 +168,7 @@ impl Record {
 }
 
 /// Percent-encodes, and cuts at `limit` without leaving half an escape.
-fn escape(text: &str, limit: usize) -> String {
+pub(crate) fn escape(text: &str, limit: usize) -> String {
     let mut out = String::with_capacity(text.len());
     for piece in utf8_percent_encode(text, ESCAPED).flat_map(split_pieces) {
         if out.len() + piece.len() > limit {
@@ -187,7 +187,7 @@ fn split_pieces(piece: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A cut may have split a character: what is left of it is shown as a replacement character.
-fn unescape(text: &str) -> String {
+pub(crate) fn unescape(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 

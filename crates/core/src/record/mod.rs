@@ -43,6 +43,7 @@ use std::time::Duration;
 
 pub use checkpoint::{Checkpoint, CheckpointBlob};
 pub use codec::RecordError;
+pub(crate) use codec::{escape, unescape};
 
 use crate::id::Mark;
 use crate::time::UnixTime;
