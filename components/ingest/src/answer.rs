@@ -61,7 +61,7 @@ impl Answer {
     }
 
     /// As a response. Always with its length, so that a small one is sent in one piece; to HEAD without the body, and
-    /// then without the length too, which the host would hold against what is written.
+    /// then without the length too, which the host would hold against what is written. A 304 has neither.
     #[must_use]
     pub fn into_response(self, method: &str) -> Response<Vec<u8>> {
         let mut response = Response::new(self.body);
@@ -72,7 +72,7 @@ impl Answer {
                 response.headers_mut().insert(name, value);
             }
         }
-        if method == "HEAD" {
+        if method == "HEAD" || self.status == 304 {
             response.body_mut().clear();
         } else {
             let length = HeaderValue::from(response.body().len());
@@ -110,7 +110,7 @@ impl Service {
         }
     }
 
-    /// A failure of this service as a problem. Service Bus is asked here for nothing but sends, the storage only read.
+    /// A failure of this service as a problem. Service Bus is asked here for nothing but sends; what is written to the storage is no message.
     #[must_use]
     pub fn problem(self, failure: &Failure) -> Problem {
         let problem = match self {

@@ -1,6 +1,7 @@
 //! Bodies, read no further than they may go.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +15,29 @@ use oncebus_runtime::platform::Clock;
 const DISCARD_BYTES: usize = 8 * 1024 * 1024;
 /// For how long.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+/// A body on its way to what a path does with it.
+#[derive(Debug)]
+pub enum Body<S> {
+    /// As it comes.
+    Live(S),
+    /// Read before, to be handed on in one piece.
+    Read(Option<Bytes>),
+}
+
+impl<S, E> Stream for Body<S>
+where
+    S: Stream<Item = Result<Vec<u8>, E>> + Unpin,
+{
+    type Item = Result<Vec<u8>, E>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.get_mut() {
+            Self::Live(stream) => Pin::new(stream).poll_next(context),
+            Self::Read(body) => Poll::Ready(body.take().map(|body| Ok(body.into()))),
+        }
+    }
+}
 
 /// Reads a body whole.
 ///

@@ -1,11 +1,14 @@
 //! What Spin calls: the variables read, a request taken apart, the answer handed over.
 
+use std::collections::BTreeMap;
+
 use http::Response;
 use oncebus_azure::connection::{ConnectionStringError, ServiceBusConnection, StorageConnection};
 use oncebus_core::config::{ConfigError, settings};
+use oncebus_core::ingest::access::Access;
 use oncebus_core::ingest::head::Head;
 use oncebus_core::secret::Secret;
-use oncebus_runtime::component::{config, optional, required};
+use oncebus_runtime::component::{config, named, optional, required};
 use oncebus_runtime::platform::spin::Spin;
 use spin_sdk::http::IncomingRequest;
 use spin_sdk::http_component;
@@ -25,12 +28,26 @@ async fn handle(request: IncomingRequest) -> Response<Vec<u8>> {
 fn read_settings() -> Result<Settings, ConfigError> {
     let service_bus = ServiceBusConnection::parse(&required(&settings::SERVICEBUS_SEND)?);
     let storage = StorageConnection::parse(&required(&settings::STORAGE)?);
+    let config = config()?;
     Ok(Settings {
-        config: config()?,
+        access_secrets: access_secrets(&config.access)?,
+        config,
         service_bus: service_bus.map_err(|error| connection(&settings::SERVICEBUS_SEND, &error))?,
         storage: storage.map_err(|error| connection(&settings::STORAGE, &error))?,
         twilio_auth_token: optional(&settings::TWILIO_AUTH_TOKEN)?.map(Secret::new),
     })
+}
+
+/// The secrets of those who sign, by the names of their variables; none where nobody does.
+fn access_secrets(access: &Access) -> Result<BTreeMap<String, Secret>, ConfigError> {
+    let Access::Signatures(policy) = access else { return Ok(BTreeMap::new()) };
+    let mut secrets = BTreeMap::new();
+    for signer in &policy.signers {
+        if let Some(secret) = named(&signer.variable)? {
+            secrets.insert(signer.variable.clone(), Secret::new(secret));
+        }
+    }
+    Ok(secrets)
 }
 
 fn connection(setting: &settings::Setting, error: &ConnectionStringError) -> ConfigError {

@@ -5,14 +5,17 @@
 //!
 //! * [`serve`]: from the head of a request and its body to the answer, over any platform.
 //! * [`messages`], [`routed`], [`batch`], [`twilio`]: what sends. [`status`], [`health`]: what looks.
+//! * [`access`]: who sends. [`door`]: whether it was sent before.
 //! * [`body`], [`answer`], [`log`]: what all of them use.
 //! * `entry` (wasm only): what Spin calls.
 
 #![cfg_attr(target_family = "wasm", expect(unsafe_code, reason = "the glue of the component model is generated"))]
 
+pub mod access;
 pub mod answer;
 pub mod batch;
 pub mod body;
+pub mod door;
 #[cfg(target_family = "wasm")]
 mod entry;
 pub mod health;

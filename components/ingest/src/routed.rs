@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::Stream;
+use oncebus_core::config::DoorConfig;
 use oncebus_core::ingest::entry::Entry;
 use oncebus_core::ingest::head::Head;
 use oncebus_core::ingest::routing::backlog::Backlog;
@@ -41,12 +42,13 @@ where
     S: Stream<Item = Result<Vec<u8>, E>>,
 {
     let routing = routing(context)?;
-    let entry = take(context, head, body).await?;
-    let routed = route(context, routing, head, &entry, None).await?;
-    let queue = routed.queue.clone();
+    // The rules go by what the head says; the queue that they choose may name the message otherwise.
+    let taken = take(context, &DoorConfig::default(), head, body).await?;
+    let routed = route(context, routing, head, &taken.entry, None).await?;
+    let queue = context.queue(&routed.queue)?;
     // Once per request: this is the only place that sets it.
     let _ = context.routed.set(routed);
-    deliver(context, &queue, &entry).await
+    deliver(context, queue, &taken.for_queue(context, queue, head)?).await
 }
 
 /// Says where the same request would go if it were sent to `/messages`, and why. Sends nothing.
@@ -60,7 +62,7 @@ where
 {
     let routing = routing(context)?;
     let made_up = head.logical_id()?.is_none();
-    let entry = take(context, head, body).await?;
+    let entry = take(context, &DoorConfig::default(), head, body).await?.entry;
     let facts = Facts::new(head, &entry.message.body, None);
     let Decision { found, choice, backlog } = decide(context, routing, &facts, &entry).await;
     let backlog = backlog.as_ref().ok().map(|(backlog, _)| backlog);

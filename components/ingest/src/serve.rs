@@ -1,6 +1,7 @@
 //! From the head of a request and its body to the answer.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use http::{Response, header};
 use oncebus_azure::connection::{ServiceBusConnection, StorageConnection};
 use oncebus_core::config::{Config, ConfigError, QueueConfig};
 use oncebus_core::id::uuid_v7;
+use oncebus_core::ingest::access::{Access, Caller};
 use oncebus_core::ingest::head::Head;
 use oncebus_core::ingest::route::Route;
 use oncebus_core::problem::{Kind, Problem};
@@ -24,7 +26,7 @@ use serde_json::json;
 use crate::answer::{Answer, Refusal};
 use crate::log::Line;
 use crate::routed::{self, Routed};
-use crate::{batch, health, messages, status, twilio};
+use crate::{access, batch, health, messages, status, twilio};
 
 /// How long a request may take once its body is there. Twilio gives up after 15 s; others after 15 to 30.
 const TIME: Duration = Duration::from_secs(10);
@@ -40,6 +42,8 @@ pub struct Settings {
     pub storage: StorageConnection,
     /// Twilio's secret.
     pub twilio_auth_token: Option<Secret>,
+    /// What clients sign with, by the names of the variables that the configuration names.
+    pub access_secrets: BTreeMap<String, Secret>,
 }
 
 /// What a request is answered with: everything it needs but the request itself.
@@ -49,16 +53,19 @@ pub struct Context<'a, P> {
     pub platform: &'a P,
     /// What the variables say.
     pub settings: &'a Settings,
+    /// Who has sent the request.
+    pub caller: Caller,
     /// Where the rules sent the message, once they have: for the log.
     pub routed: OnceCell<Routed>,
 }
 
 impl<'a, P: Platform> Context<'a, P> {
-    /// A configured queue.
+    /// A configured queue that is the caller's business.
     ///
     /// # Errors
-    /// No such queue is configured.
+    /// It is not, or no such queue is configured.
     pub fn queue(&self, name: &str) -> Result<&'a QueueConfig, Problem> {
+        self.caller.may_use(name)?;
         let unknown =
             || Problem::new(Kind::UnknownQueue, format!("no queue {name:?} is configured")).with("queue", name);
         self.settings.config.queue(name).ok_or_else(unknown)
@@ -80,6 +87,14 @@ impl<'a, P: Platform> Context<'a, P> {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.platform.now().plus(TIME)
+    }
+
+    /// 128 bits that nobody can predict.
+    #[must_use]
+    pub fn random(&self) -> u128 {
+        let mut random = [0; 16];
+        self.platform.fill(&mut random);
+        u128::from_le_bytes(random)
     }
 
     /// A fresh message id.
@@ -149,7 +164,7 @@ async fn answer<P, S, E>(
 ) -> Answered
 where
     P: Platform,
-    S: Stream<Item = Result<Vec<u8>, E>>,
+    S: Stream<Item = Result<Vec<u8>, E>> + Unpin,
 {
     let alone = |answer| Answered { answer, queue: None, routed: None };
     if let Err(problem) = route.check(&head.method) {
@@ -164,7 +179,11 @@ where
         Ok(settings) => settings,
         Err(error) => return misconfigured(&error).into(),
     };
-    let context = Context { platform, settings: &settings, routed: OnceCell::new() };
+    let (caller, body) = match access::admit(platform, &settings, route, head, body).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return alone(unadmitted(refusal, &settings.config.access)),
+    };
+    let context = Context { platform, settings: &settings, caller, routed: OnceCell::new() };
     let queue = match route {
         Route::Messages { queue } | Route::Batch { queue } | Route::Message { queue, .. } => Some(queue.as_str()),
         Route::Twilio => settings.config.twilio_queue.as_deref(),
@@ -176,12 +195,22 @@ where
         Route::Routed => routed::post(&context, head, body).await,
         Route::RoutesTest => routed::test(&context, head, body).await,
         Route::Twilio => twilio::post(&context, head, body).await,
-        Route::Message { queue, id } => status::get(&context, queue, id).await,
+        Route::Message { queue, id } => status::get(&context, queue, id, head).await,
         Route::Ready => health::ready(&context).await,
         Route::Index | Route::Health => Ok(index()),
     };
     let queue = queue.filter(|queue| settings.config.queue(queue).is_some()).map(str::to_owned);
     Answered { answer: answer.unwrap_or_else(Answer::from), queue, routed: context.routed.into_inner() }
+}
+
+/// The answer to who may not come in; says what to show.
+fn unadmitted(refusal: Refusal, access: &Access) -> Answer {
+    let unauthorised = refusal.problem.kind == Kind::Unauthorized;
+    let answer = Answer::from(refusal);
+    match access.challenge().filter(|_| unauthorised) {
+        Some(challenge) => answer.header(header::WWW_AUTHENTICATE, challenge),
+        None => answer,
+    }
 }
 
 /// A configuration that cannot be used. The error names the key and what was expected; both are for the operator, so the client

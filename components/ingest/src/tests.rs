@@ -1,6 +1,8 @@
 //! The whole of ingest against services that answer as a test tells them to.
 
+mod access;
 mod batches;
+mod door;
 mod looking;
 mod routing;
 mod sending;
@@ -36,6 +38,7 @@ struct World {
     drawn: Cell<u8>,
     config: &'static str,
     token: Option<&'static str>,
+    secrets: Vec<(&'static str, &'static str)>,
 }
 
 impl World {
@@ -47,7 +50,7 @@ impl World {
     fn new(reply: impl Fn(&Request<Bytes>) -> Reply + 'static) -> Self {
         let config = "public_url = 'https://example.com'\nmax_message_bytes = 2048\nmax_batch_items = 40\nmax_batch_bytes = 20000\n[queues.orders]\ngroup = 'shop'\n[queues.texts]\n[webhooks.twilio]\nqueue = 'texts'\n";
         let (sent, now, drawn) = (RefCell::default(), Cell::default(), Cell::default());
-        Self { reply: Box::new(reply), sent, now, drawn, config, token: Some("12345") }
+        Self { reply: Box::new(reply), sent, now, drawn, config, token: Some("12345"), secrets: Vec::new() }
     }
 
     fn settings(&self) -> Result<Settings, ConfigError> {
@@ -58,6 +61,11 @@ impl World {
             service_bus: ServiceBusConnection::parse(service_bus).unwrap(),
             storage: StorageConnection::parse(storage).unwrap(),
             twilio_auth_token: self.token.map(Secret::new),
+            access_secrets: self
+                .secrets
+                .iter()
+                .map(|(name, secret)| ((*name).to_owned(), Secret::new(*secret)))
+                .collect(),
         })
     }
 

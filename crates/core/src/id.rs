@@ -10,10 +10,16 @@ pub const MAX_BROKER_ID: usize = 128;
 /// The most bytes of a logical id: it travels in a header, and a URL holds it percent-encoded.
 pub const MAX_LOGICAL_ID: usize = 512;
 
+/// SHA-256.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
 /// SHA-256 as 64 lower-case hex digits.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
+    hex::encode(sha256(bytes))
 }
 
 /// Why an id was refused.

@@ -40,8 +40,12 @@ kinds! {
     InvalidId = 400, "invalid-id", "The message id cannot be used";
     /// A header cannot be taken over into a message.
     InvalidHeader = 400, "invalid-header", "A header cannot be used";
-    /// No bearer secret, or a wrong one.
-    Unauthorized = 401, "unauthorized", "The bearer secret is missing or wrong";
+    /// The configuration wants a key, and there is none.
+    MissingKey = 400, "missing-key", "The request has no idempotency key";
+    /// No credential, or a wrong one.
+    Unauthorized = 401, "unauthorized", "The credential is missing or wrong";
+    /// The credential is good, and not for this.
+    Forbidden = 403, "forbidden", "The credential is not for this queue";
     /// The signature of a webhook is missing or wrong.
     InvalidSignature = 403, "invalid-signature", "The signature is missing or wrong";
     /// No such path.
@@ -52,12 +56,16 @@ kinds! {
     UnknownMessage = 404, "unknown-message", "No record of this message: unknown, or not yet begun";
     /// Another method.
     MethodNotAllowed = 405, "method-not-allowed", "The method is not allowed here";
+    /// The first request under this key is still being answered.
+    InProgress = 409, "in-progress", "The first request with this idempotency key is still being answered";
     /// The message, or the request, is too large.
     TooLarge = 413, "too-large", "The message is too large";
     /// The content type is none that this path takes.
     UnsupportedContentType = 415, "unsupported-content-type", "The content type is not supported here";
     /// No route of the configuration takes it.
     NoRoute = 422, "no-route", "No route takes this message";
+    /// The same key was used for another payload.
+    KeyReused = 422, "key-reused", "The idempotency key was used for another payload";
     /// Something of ours is broken.
     Internal = 500, "internal", "Something went wrong here";
     /// The configuration is wrong.

@@ -2,7 +2,8 @@
 //!
 //! Two clocks matter, and they never mix: [`UnixTime`] is what a *server* said (`Date`, `Last-Modified`,
 //! `EnqueuedTimeUtc`), with the 1 s resolution of an HTTP date; [`Instant`] is our own monotonic clock, which
-//! only measures how long something took. A client's wall clock decides nothing but when to sign a token.
+//! only measures how long something took. A client's wall clock decides nothing but when to sign a token, and whether what
+//! somebody else has signed is too old.
 
 use std::time::Duration;
 
@@ -61,9 +62,39 @@ pub fn rfc3339(time: UnixTime) -> String {
     jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
+/// Reads RFC 3339 with any offset, such as `2026-11-20T13:00:00.5+01:00`; fractions are rounded up, so that nothing is due too early. `None`
+/// for anything else, and for what lies before 1970.
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<UnixTime> {
+    whole_up(text.parse().ok()?)
+}
+
+/// Reads an HTTP-date such as `Fri, 20 Nov 2026 13:00:00 GMT`. `None` for anything else, and for what lies before 1970.
+#[must_use]
+pub fn parse_http_date(text: &str) -> Option<UnixTime> {
+    text.strip_suffix(" GMT")?;
+    whole_up(jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?)
+}
+
+fn whole_up(time: jiff::Timestamp) -> Option<UnixTime> {
+    // Half a second before 1970 has 0 whole ones.
+    let seconds = (time >= jiff::Timestamp::UNIX_EPOCH).then(|| u64::try_from(time.as_second()).ok())??;
+    Some(UnixTime(seconds.saturating_add(u64::from(time.subsec_nanosecond() > 0))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_read_in_two_forms_and_none_lies_before_1970() {
+        let noon = Some(UnixTime(1_795_174_201));
+        assert_eq!(parse_rfc3339("2026-11-20T12:30:00.25+01:00"), noon);
+        assert_eq!(parse_http_date("Fri, 20 Nov 2026 11:30:01 GMT"), noon);
+        for wrong in ["1969-12-31T23:59:59.5Z", "2026-11-20", "Fri, 20 Nov 2026 11:30:01 +0100"] {
+            assert_eq!((parse_rfc3339(wrong), parse_http_date(wrong)), (None, None), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_time_is_shown_in_utc_and_no_time_is_too_late_to_show() {

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, header};
 use oncebus_azure::batch::Batch;
 use oncebus_azure::connection::ServiceBusConnection;
 use oncebus_azure::servicebus::{ServiceBus, ServiceBusError, parse_peek_lock, parse_sent, parse_settled};
 use oncebus_core::message::{Delivery, LockRef, Outgoing};
-use oncebus_core::time::Instant;
+use oncebus_core::time::{Instant, UnixTime, parse_http_date};
 
 use crate::calls::{Bounds, Called, Repeat, call};
 use crate::failure::Failure;
@@ -26,6 +26,8 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(2 * 3_600);
 pub struct Broker<'p, P> {
     platform: &'p P,
     service: ServiceBus,
+    /// Scheme, host and port.
+    origin: String,
 }
 
 /// What came of a call, and how many requests it took.
@@ -35,7 +37,21 @@ impl<'p, P: Platform> Broker<'p, P> {
     /// Signs once; the token serves for all calls.
     #[must_use]
     pub fn new(platform: &'p P, connection: &ServiceBusConnection) -> Self {
-        Self { platform, service: ServiceBus::new(connection, platform.wall(), TOKEN_LIFETIME) }
+        let service = ServiceBus::new(connection, platform.wall(), TOKEN_LIFETIME);
+        Self { platform, service, origin: connection.origin().to_owned() }
+    }
+
+    /// What time it is, by the broker's clock: the `Date` of whatever it answers to a request for nothing.
+    pub async fn time(&self, deadline: Instant) -> Counted<UnixTime> {
+        let request = match Request::get(format!("{}/", self.origin)).body(Bytes::new()) {
+            Ok(request) => request,
+            Err(error) => return (Err(Failure::Refused(error.to_string())), 0),
+        };
+        let bounds = Bounds { repeat: Repeat::Always, each: EACH, deadline, wait_when_throttled: false };
+        let Called { result, tries } = call(self.platform, request, bounds).await;
+        let date = |response: &Response<Bytes>| parse_http_date(response.headers().get(header::DATE)?.to_str().ok()?);
+        let unsaid = || Failure::Ambiguous("the broker does not tell the time".to_owned());
+        (result.map_err(Failure::from).and_then(|response| date(&response).ok_or_else(unsaid)), tries)
     }
 
     /// Sends a message. Repeated when the answer is lost: its id is set, so a second copy is recognised by its record.

@@ -18,11 +18,19 @@ pub fn required(setting: &settings::Setting) -> Result<String, ConfigError> {
 /// # Errors
 /// When the platform cannot say.
 pub fn optional(setting: &settings::Setting) -> Result<Option<String>, ConfigError> {
-    match variables::get(setting.key) {
+    named(setting.key)
+}
+
+/// A variable that the configuration names; absent or empty is `None`.
+///
+/// # Errors
+/// When the platform cannot say.
+pub fn named(name: &str) -> Result<Option<String>, ConfigError> {
+    match variables::get(name) {
         Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
         Err(variables::Error::Undefined(_)) => Ok(None),
         // The provider's own words may carry the value.
-        Err(_) => Err(ConfigError::new(setting.key, "the variable cannot be read")),
+        Err(_) => Err(ConfigError::new(name, "the variable cannot be read")),
     }
 }
 

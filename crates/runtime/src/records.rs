@@ -3,6 +3,8 @@
 //! Nothing here decides. A write whose fate is unknown is reported as [`Failure::Ambiguous`] for the record protocol
 //! to look into.
 
+mod door;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,7 +82,7 @@ impl<'p, P: Platform> Records<'p, P> {
     /// # Errors
     /// Why it cannot be used.
     pub async fn probe(&self, deadline: Instant) -> Result<(), Failure> {
-        let (result, _) = self.head(PROBE, deadline).await;
+        let (result, _) = self.head(PROBE, deadline, true).await;
         result.map(|_| ())
     }
 
@@ -97,13 +99,13 @@ impl<'p, P: Platform> Records<'p, P> {
     /// Stores a blob under a name that nobody else uses. Repeated: what is there is what was to be stored.
     pub async fn store(&self, name: &str, content: Bytes, deadline: Instant) -> Counted<Created> {
         let request = self.container.put(name, content, &OCTETS, &Condition::IfAbsent);
-        let (result, tries) = self.repeat(request, deadline).await;
+        let (result, tries) = self.repeat(request, deadline, true).await;
         (result.and_then(created), tries)
     }
 
     /// Reads a blob.
     pub async fn load(&self, name: &str, deadline: Instant) -> Counted<Option<Bytes>> {
-        let (result, tries) = self.repeat(self.container.get(name), deadline).await;
+        let (result, tries) = self.repeat(self.container.get(name), deadline, true).await;
         let parsed = result.and_then(|response| Ok(parse_get(response)?));
         let parsed = parsed.map(|outcome| match outcome {
             GetOutcome::Found { body, .. } => Some(body),
@@ -129,7 +131,7 @@ impl<'p, P: Platform> Records<'p, P> {
 
     /// Looks at a record.
     pub async fn look(&self, name: &str, deadline: Instant) -> Counted<Option<Seen>> {
-        let (result, tries) = self.head(name, deadline).await;
+        let (result, tries) = self.head(name, deadline, true).await;
         let parsed = result.and_then(|outcome| match outcome {
             HeadOutcome::Missing => Ok(None),
             HeadOutcome::Found(seen) => {
@@ -147,18 +149,23 @@ impl<'p, P: Platform> Records<'p, P> {
             Ok(condition) => condition,
             Err(error) => return (Err(Failure::Refused(error.to_string())), 0),
         };
-        let (result, tries) = self.repeat(self.container.delete(name, &condition), deadline).await;
+        let (result, tries) = self.repeat(self.container.delete(name, &condition), deadline, true).await;
         (result.and_then(|response| Ok(parse_delete(response)?)), tries)
     }
 
-    async fn head(&self, name: &str, deadline: Instant) -> Counted<HeadOutcome> {
-        let (result, tries) = self.repeat(self.container.head(name), deadline).await;
+    async fn head(&self, name: &str, deadline: Instant, wait_when_throttled: bool) -> Counted<HeadOutcome> {
+        let (result, tries) = self.repeat(self.container.head(name), deadline, wait_when_throttled).await;
         (result.and_then(|response| Ok(parse_head(response)?)), tries)
     }
 
     /// What may be done more than once.
-    async fn repeat(&self, request: Request<Bytes>, deadline: Instant) -> Counted<http::Response<Bytes>> {
-        let bounds = Bounds { repeat: Repeat::Always, each: EACH, deadline, wait_when_throttled: true };
+    async fn repeat(
+        &self,
+        request: Request<Bytes>,
+        deadline: Instant,
+        wait_when_throttled: bool,
+    ) -> Counted<http::Response<Bytes>> {
+        let bounds = Bounds { repeat: Repeat::Always, each: EACH, deadline, wait_when_throttled };
         let Called { result, tries } = call(self.platform, request, bounds).await;
         (result.map_err(Failure::from), tries)
     }

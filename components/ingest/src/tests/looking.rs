@@ -7,10 +7,21 @@ use super::*;
 
 const PATH: &str = "/queues/orders/messages/order%2F7";
 
+fn author() -> Author {
+    Author { owner: "run".into(), mark: Mark::parse("m") }
+}
+
+fn claimed() -> Record {
+    Record::first("order/7", &"0".repeat(64), Duration::from_secs(45), author())
+}
+
 /// The storage's answer to HEAD where there is a record.
 fn found() -> Response<Bytes> {
-    let author = Author { owner: "run".into(), mark: Mark::parse("m") };
-    let record = Record::first("order/7", &"0".repeat(64), Duration::from_secs(45), author);
+    holds(&claimed())
+}
+
+/// The same where there is this one.
+fn holds(record: &Record) -> Response<Bytes> {
     let mut response = response(
         200,
         &[
@@ -38,6 +49,66 @@ fn the_state_of_a_message_is_what_its_record_says() {
     // The record is the group's, not the queue's.
     assert_eq!(sent.uri().path(), format!("/oncebus/{}", record_name("shop", "order/7")));
     assert_eq!(sent.method(), Method::HEAD);
+}
+
+/// A storage that answers each look by its number, from 0.
+fn looks(answer: impl Fn(usize) -> Response<Bytes> + 'static) -> World {
+    let count = Cell::new(0);
+    World::new(move |_| {
+        count.set(count.get() + 1);
+        Ok(answer(count.get() - 1))
+    })
+}
+
+#[test]
+fn who_waits_is_answered_once_the_message_is_done() {
+    let done = claimed().finish(Some("stored".into()), Duration::ZERO, author());
+    let world = looks(move |look| match look {
+        0 | 1 => response(404, &[]),
+        2 => found(),
+        _ => holds(&done),
+    });
+    let told = world.ask("GET", &format!("{PATH}?wait=20"), &[], "");
+    let json = told.json();
+    assert_eq!((told.status, told.header("retry-after")), (200, None));
+    assert_eq!((&json["state"], &json["result"]), (&"done".into(), &"stored".into()));
+    assert_eq!((world.sent.borrow().len(), world.now.get()), (4, Duration::from_millis(1_750)));
+}
+
+#[test]
+fn who_waits_for_a_message_that_is_given_up_is_told_so() {
+    let world = looks(|_| holds(&claimed().park("bad".into(), author())));
+    let told = world.ask("GET", &format!("{PATH}?wait=20"), &[], "");
+    assert_eq!((told.status, &told.json()["last_error"], world.now.get()), (200, &"bad".into(), Duration::ZERO));
+}
+
+#[test]
+fn a_wait_that_ends_answers_what_there_is_after_16_looks_at_the_most() {
+    let world = looks(|_| found());
+    let told = world.ask("GET", &format!("{PATH}?wait=25"), &[], "");
+    assert_eq!(
+        (told.status, &told.json()["state"], told.header("retry-after")),
+        (200, &"processing".into(), Some("2"))
+    );
+    assert_eq!((world.sent.borrow().len(), world.now.get()), (16, Duration::from_secs(25)));
+    let world = looks(|_| response(404, &[]));
+    let told = world.ask("GET", &format!("{PATH}?wait=1"), &[], "");
+    assert_eq!((told.problem(), told.header("retry-after")), (problem(404, "unknown-message"), Some("2")));
+    assert_eq!((world.sent.borrow().len(), world.now.get()), (4, Duration::from_secs(1)));
+    let world = looks(|_| found());
+    assert_eq!(world.ask("GET", &format!("{PATH}?wait=26"), &[], "").problem(), problem(400, "malformed"));
+    assert!(world.sent.borrow().is_empty());
+}
+
+#[test]
+fn who_has_this_version_is_told_that_it_is_the_same() {
+    for known in ["\"0x1\"", "W/\"0x1\"", "\"0x0\", \"0x1\"", "*"] {
+        let told = World::new(|_| Ok(found())).ask("GET", PATH, &[("if-none-match", known)], "");
+        assert_eq!((told.status, told.body.len(), told.header("content-length")), (304, 0, None), "{known}");
+        assert_eq!((told.header("etag"), told.header("retry-after")), (Some("\"0x1\""), Some("2")));
+    }
+    let told = World::new(|_| Ok(found())).ask("GET", PATH, &[("if-none-match", "\"0x0\"")], "");
+    assert_eq!(told.status, 200);
 }
 
 #[test]

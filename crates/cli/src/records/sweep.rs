@@ -32,7 +32,7 @@ pub(super) struct SweepArgs {
     pub(super) store: Store,
     #[command(flatten)]
     pub(super) groups: Groups,
-    /// What was written last so long ago: 14d, 36h, 90s.
+    /// What was written last so long ago: 14d, 36h, 90s. Idempotency keys of the door go after 7d, or sooner if this is less.
     ///
     /// A record must be kept while anything may bring its message back: for the message TTL, the longest delay, the poison
     /// retention and the senders' retries, together. Less than that is refused.
@@ -152,6 +152,7 @@ const fn word(kind: Goes) -> &'static str {
         Goes::Record => "record",
         Goes::WithRecord | Goes::Superseded | Goes::Orphan => "checkpoint",
         Goes::Key => "key",
+        Goes::Door => "idempotency key",
     }
 }
 
@@ -228,6 +229,7 @@ struct Sum {
     records: u64,
     checkpoints: u64,
     keys: u64,
+    idempotency_keys: u64,
     young: u64,
     live: u64,
     unknown: u64,
@@ -268,6 +270,7 @@ impl Sum {
             Goes::Record => &mut self.records,
             Goes::WithRecord | Goes::Superseded | Goes::Orphan => &mut self.checkpoints,
             Goes::Key => &mut self.keys,
+            Goes::Door => &mut self.idempotency_keys,
         }
     }
 
@@ -282,10 +285,23 @@ impl Sum {
     }
 
     fn tell(self, args: &SweepArgs, took: Duration, out: &Out) -> anyhow::Result<()> {
-        let Self { listed, records, checkpoints, keys, young, live, unknown, changed, failed, reasons } = self;
+        let Self {
+            listed,
+            records,
+            checkpoints,
+            keys,
+            idempotency_keys,
+            young,
+            live,
+            unknown,
+            changed,
+            failed,
+            reasons,
+        } = self;
         out.line(&if args.json {
             json!({
                 "dry_run": args.dry_run, "listed": listed, "records": records, "checkpoints": checkpoints, "keys": keys,
+                "idempotency_keys": idempotency_keys,
                 "young": young, "live": live, "unknown": unknown, "changed": changed, "failed": failed,
                 "seconds": took.as_secs_f64(),
             })
@@ -293,8 +309,8 @@ impl Sum {
         } else {
             let deleted = if args.dry_run { "would delete" } else { "deleted" };
             format!(
-                "{deleted} {records} records, {checkpoints} checkpoints, {keys} keys of {listed} blobs; \
-                 {young} too young, {live} live, {unknown} unknown, {changed} changed meanwhile, {:.1} s",
+                "{deleted} {records} records, {checkpoints} checkpoints, {keys} keys, {idempotency_keys} idempotency keys of \
+                 {listed} blobs; {young} too young, {live} live, {unknown} unknown, {changed} changed meanwhile, {:.1} s",
                 took.as_secs_f64()
             )
         })?;

@@ -6,6 +6,8 @@
 //!
 //! Addresses and secrets are not in the document. They are variables of their own ([`settings`]).
 
+mod access;
+mod door;
 mod queue;
 mod reader;
 mod routes;
@@ -15,9 +17,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+pub use door::{DoorConfig, Idempotency};
 pub use queue::{OnDone, OnKeyFailure, QueueConfig};
 use reader::{Reader, default_number, expected};
 
+use crate::ingest::access::Access;
 use crate::ingest::routing::Routing;
 
 /// A setting that is missing, unknown or out of range.
@@ -57,6 +61,8 @@ pub struct Config {
     pub twilio_queue: Option<String>,
     /// `[[routes]]`, `[groups]` and `[routing]`: where `POST /messages` sends.
     pub routing: Routing,
+    /// `[access]`: who may send and ask.
+    pub access: Access,
     /// `[processor.settings]`: handed to the processor with every message. No secrets.
     pub processor_settings: BTreeMap<String, String>,
 }
@@ -95,6 +101,7 @@ impl Config {
         let twilio_queue = parse_twilio(&mut top, &queues)?;
         let sources: Vec<&str> = twilio_queue.iter().map(|_| "twilio").collect();
         let routing = routes::parse(&mut top, &queues, &sources)?;
+        let access = access::parse(top.table("access")?, &queues)?;
         let processor_settings = parse_processor(&mut top)?;
         top.finish()?;
         Ok(Self {
@@ -106,6 +113,7 @@ impl Config {
             queues,
             twilio_queue,
             routing,
+            access,
             processor_settings,
         })
     }

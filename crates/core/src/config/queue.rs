@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::ConfigError;
+use super::door::DoorConfig;
 use super::reader::{Reader, default_number, expected, seconds};
 use super::settings::{self, Setting};
 
@@ -64,6 +65,8 @@ pub struct QueueConfig {
     pub on_key_failure: OnKeyFailure,
     /// See [`settings::RELEASE`].
     pub on_done: OnDone,
+    /// What a sender must say, and what becomes of a repetition.
+    pub door: DoorConfig,
 }
 
 impl QueueConfig {
@@ -188,6 +191,7 @@ fn parse_one(
         None | Some("keep") => OnDone::Keep,
         Some(other) => return Err(unexpected(name, &settings::RELEASE, other)),
     };
+    let door = DoorConfig::parse(&mut own, &mut common)?;
     let group = named(&mut own, &settings::GROUP, name, name)?;
     let poison_queue = named(&mut own, &settings::POISON_QUEUE, name, &format!("{name}.poison"))?;
     own.finish()?;
@@ -208,6 +212,7 @@ fn parse_one(
         gather,
         on_key_failure,
         on_done,
+        door,
     };
     queue.check_times()?;
     Ok(queue)

@@ -78,6 +78,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// True or false, if it is there.
+    pub(super) fn flag(&mut self, setting: &Setting) -> Result<Option<bool>, ConfigError> {
+        match self.take(setting.key) {
+            None => Ok(None),
+            Some(Value::Bool(truth)) => Ok(Some(*truth)),
+            Some(other) => Err(self.wrong(setting, &other.to_string())),
+        }
+    }
+
     /// A list of texts, if it is there.
     pub(super) fn texts(&mut self, setting: &Setting) -> Result<Option<Vec<&'a str>>, ConfigError> {
         let Some(value) = self.take(setting.key) else { return Ok(None) };
@@ -130,6 +139,7 @@ pub(super) fn expected(setting: &Setting) -> &'static str {
     match setting.kind {
         Kind::Text { expected, .. } | Kind::Structure { expected, .. } => expected,
         Kind::Number { .. } => "a whole number",
+        Kind::Flag { .. } => "true or false",
     }
 }
 
@@ -137,7 +147,7 @@ pub(super) fn expected(setting: &Setting) -> &'static str {
 pub(super) fn default_number(setting: &Setting) -> u64 {
     match setting.kind {
         Kind::Number { default, .. } => default,
-        Kind::Text { .. } | Kind::Structure { .. } => 0,
+        Kind::Text { .. } | Kind::Structure { .. } | Kind::Flag { .. } => 0,
     }
 }
 

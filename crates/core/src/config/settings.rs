@@ -24,13 +24,17 @@ pub enum Place {
     Group,
     /// In `[routing]`.
     Routing,
+    /// In the table `[access]`.
+    Access,
+    /// In `[[access.keys]]`.
+    AccessKey,
     /// A Spin variable (`SPIN_VARIABLE_…` in the environment, in capitals).
     Variable,
 }
 
 impl Place {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Document,
         Self::Storage,
         Self::Queue,
@@ -39,6 +43,8 @@ impl Place {
         Self::Match,
         Self::Group,
         Self::Routing,
+        Self::Access,
+        Self::AccessKey,
         Self::Variable,
     ];
 
@@ -54,6 +60,8 @@ impl Place {
             Self::Match => format!("routes[].match.{key}"),
             Self::Group => format!("groups.NAME.{key}"),
             Self::Routing => format!("routing.{key}"),
+            Self::Access => format!("access.{key}"),
+            Self::AccessKey => format!("access.keys[].{key}"),
         }
     }
 }
@@ -83,6 +91,11 @@ pub enum Kind {
     Structure {
         /// What it must be.
         expected: &'static str,
+        /// What an absent key means.
+        default: &'static str,
+    },
+    /// True or false.
+    Flag {
         /// What an absent key means.
         default: &'static str,
     },
@@ -133,6 +146,10 @@ const fn structure(
     about: &'static str,
 ) -> Setting {
     Setting { place, key, kind: Kind::Structure { expected, default }, secret: false, about }
+}
+
+const fn flag(place: Place, key: &'static str, default: &'static str, about: &'static str) -> Setting {
+    Setting { place, key, kind: Kind::Flag { default }, secret: false, about }
 }
 
 const fn variable(
@@ -314,6 +331,87 @@ pub const RELEASE: Setting = text(
     "`keep` or `delete`",
     "keep",
     "What becomes of the record of a message that is done and completed. `delete` is the lock alone, without memory: a duplicate is processed again, and epochs begin again with 1. It needs the right `d` in the SAS of `storage`.",
+);
+/// `queues.NAME.idempotency`.
+pub const IDEMPOTENCY: Setting = text(
+    Place::Queue,
+    "idempotency",
+    "`off`, `broker` or `record`",
+    "off",
+    "What becomes of a repetition of `POST /queues/NAME/messages`. `off`: it is accepted and sent, and recognised when it is processed. `broker`: the same, and the broker's duplicate detection drops it within its window; a key is required. `record`: it is recognised before it is sent, at two calls to the storage for each new key; another payload under the key is refused.",
+);
+/// `queues.NAME.key_from`.
+pub const KEY_FROM: Setting = structure(
+    Place::Queue,
+    "key_from",
+    "a list of `header:NAME`, `json:/POINTER`, `form:FIELD` and, as the last, `payload`",
+    "`header:Idempotency-Key`, `header:Message-Id`",
+    "Where the message's id, which is its idempotency key, is taken from: the first that is there. `payload` is the SHA-256 of content type and body.",
+);
+/// `queues.NAME.key_required`.
+pub const KEY_REQUIRED: Setting = flag(
+    Place::Queue,
+    "key_required",
+    "false; with `idempotency = \"broker\"` always true",
+    "Whether a message without a key is refused. Otherwise it gets a UUIDv7, and a repetition of it is another message.",
+);
+/// `queues.NAME.lock_key_from`.
+pub const LOCK_KEY_FROM: Setting = structure(
+    Place::Queue,
+    "lock_key_from",
+    "a list of `header:NAME`, `json:/POINTER` and `form:FIELD`",
+    "`header:Oncebus-Lock-Key`",
+    "Where the lock key is taken from: the first that is there.",
+);
+/// `access.mode`.
+pub const ACCESS_MODE: Setting = text(
+    Place::Access,
+    "mode",
+    "`none`, `keys` or `hmac`",
+    "none",
+    "Who may send and ask. `none`: everybody who reaches ingest; for a machine of one's own. `keys`: who shows an API key. `hmac`: who signs. Webhooks have signatures of their own, and health is open.",
+);
+/// `access.tolerance_seconds`.
+pub const ACCESS_TOLERANCE: Setting = number(
+    Place::Access,
+    "tolerance_seconds",
+    "s",
+    300,
+    10,
+    3_600,
+    "For `hmac`: how far the time of a signature may be from the time here, either way.",
+);
+/// `access.keys[].name`.
+pub const ACCESS_KEY_NAME: Setting = text(
+    Place::AccessKey,
+    "name",
+    "1 to 50 characters out of a-z, A-Z, 0-9, dot, hyphen and underscore, unlike that of any other key",
+    "required",
+    "Who the client is. With `idempotency = \"record\"` its keys are its own, and ids begin with this name and a colon.",
+);
+/// `access.keys[].sha256`.
+pub const ACCESS_KEY_SHA256: Setting = text(
+    Place::AccessKey,
+    "sha256",
+    "64 hex digits, unlike those of any other key",
+    "required for `keys`",
+    "The SHA-256 of the API key. `oncebus access new-key` makes both.",
+);
+/// `access.keys[].secret_variable`.
+pub const ACCESS_KEY_VARIABLE: Setting = text(
+    Place::AccessKey,
+    "secret_variable",
+    "the name of a Spin variable: a-z, 0-9 and underscore",
+    "`access_secret`",
+    "For `hmac`: the variable that has the secret. Any but `access_secret` must be added to `spin.toml`, at the top and for ingest.",
+);
+/// `access.keys[].queues`.
+pub const ACCESS_KEY_QUEUES: Setting = structure(
+    Place::AccessKey,
+    "queues",
+    "a list of configured queues",
+    "all queues",
+    "The queues that the client may send to and ask about.",
 );
 /// `webhooks.twilio.queue`.
 pub const TWILIO_QUEUE: Setting = text(
@@ -520,6 +618,15 @@ pub const TWILIO_AUTH_TOKEN: Setting = variable(
     "Verifies `X-Twilio-Signature`.",
 );
 
+/// The variable `access_secret`.
+pub const ACCESS_SECRET: Setting = variable(
+    "access_secret",
+    "text, best 32 random bytes in base64",
+    "none: with `mode = \"hmac\"`, every request is refused",
+    true,
+    "What clients sign with, where `[[access.keys]]` names no other variable. `oncebus up` takes it from `ONCEBUS_ACCESS_SECRET`.",
+);
+
 /// All of them, in the order of the documentation.
 pub const SETTINGS: &[Setting] = &[
     PUBLIC_URL,
@@ -541,6 +648,10 @@ pub const SETTINGS: &[Setting] = &[
     GATHER,
     ON_KEY_FAILURE,
     RELEASE,
+    IDEMPOTENCY,
+    KEY_FROM,
+    KEY_REQUIRED,
+    LOCK_KEY_FROM,
     TWILIO_QUEUE,
     ROUTE_NAME,
     ROUTE_MATCH,
@@ -559,6 +670,12 @@ pub const SETTINGS: &[Setting] = &[
     PRIORITIES,
     PRIORITY_DEFAULT,
     BACKLOG_MAX_AGE,
+    ACCESS_MODE,
+    ACCESS_TOLERANCE,
+    ACCESS_KEY_NAME,
+    ACCESS_KEY_SHA256,
+    ACCESS_KEY_VARIABLE,
+    ACCESS_KEY_QUEUES,
     CONFIG_VARIABLE,
     PUBLIC_URL_VARIABLE,
     SERVICEBUS_SEND,
@@ -568,6 +685,7 @@ pub const SETTINGS: &[Setting] = &[
     STORAGE_ORIGIN,
     RUN_TOKEN,
     TWILIO_AUTH_TOKEN,
+    ACCESS_SECRET,
 ];
 
 /// The table of `docs/CONFIGURATION.md`, as Markdown.
@@ -580,6 +698,7 @@ pub fn render_table(settings: &[Setting]) -> String {
             Kind::Text { expected, default } | Kind::Structure { expected, default } => {
                 (expected.to_owned(), default.to_owned())
             }
+            Kind::Flag { default } => ("true or false".to_owned(), default.to_owned()),
         };
         let secret = if setting.secret { "yes" } else { "no" };
         let path = setting.place.path(setting.key);

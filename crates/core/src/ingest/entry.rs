@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::id::{IdError, broker_id, check_logical_id};
+use crate::id::{IdError, broker_id, check_logical_id, payload_hash};
 use crate::message::{Outgoing, Properties, PropertyValue, property};
 use crate::problem::{Kind, Problem};
 use crate::trace::Trace;
@@ -69,6 +69,32 @@ impl Entry {
             trace.write(&mut self.message.properties);
         }
         self
+    }
+
+    /// The same message under another id, and with this lock key or none.
+    #[must_use]
+    pub fn renamed(mut self, id: String, key: Option<&str>) -> Self {
+        self.message.message_id = Some(broker_id(&id));
+        self.message.properties.set(property::ID, id.as_str());
+        match key {
+            Some(key) => self.message.properties.set(property::KEY, key),
+            None => drop(self.message.properties.remove(property::KEY)),
+        }
+        self.id = id;
+        self
+    }
+
+    /// The digest of content type and body, as the sender gave them.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let Outgoing { properties, content_type, body, .. } = &self.message;
+        payload_hash(properties.text(property::CONTENT_TYPE).or(content_type.as_deref()), body)
+    }
+
+    /// The lock key.
+    #[must_use]
+    pub fn lock_key(&self) -> Option<&str> {
+        self.message.properties.text(property::KEY)
     }
 
     /// How many bytes it comes to: body, content type, ids and properties.
@@ -212,6 +238,19 @@ mod tests {
         assert_eq!(message.properties.text("oncebus-key"), Some("k"));
         assert_eq!(message.message_id.map(|id| id.len()), Some(64));
         assert_eq!((message.partition_key, message.content_type.as_deref()), (None, Some("text/plain")));
+    }
+
+    #[test]
+    fn another_name_makes_no_other_message() {
+        let renamed = entry("a", Some(BATCH_CONTENT_TYPE)).renamed("b".into(), None);
+        let fresh =
+            Entry::new("b".into(), None, Some(BATCH_CONTENT_TYPE), Bytes::from_static(b"body"), Properties::new());
+        assert_eq!((renamed.lock_key(), renamed.size()), (None, fresh.size()));
+        assert_eq!((renamed.id, renamed.message.message_id), (fresh.id, fresh.message.message_id));
+        assert_eq!(renamed.message.properties.text(property::ID), Some("b"));
+        // As the handler computes it of what is delivered.
+        assert_eq!(entry("a", Some(BATCH_CONTENT_TYPE)).fingerprint(), payload_hash(Some(BATCH_CONTENT_TYPE), b"body"));
+        assert_eq!(entry("a", None).fingerprint(), payload_hash(None, b"body"));
     }
 
     #[test]

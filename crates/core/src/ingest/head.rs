@@ -94,7 +94,7 @@ impl Head {
 
 /// The text of a structured field (RFC 8941) that is one String, its parameters left aside; or the value as it is,
 /// where it does not begin with a quote, as most clients send it.
-fn structured(value: &str) -> Result<String, Problem> {
+pub(super) fn structured(value: &str) -> Result<String, Problem> {
     let Some(quoted) = value.strip_prefix('"') else { return Ok(value.to_owned()) };
     let broken = || {
         let detail = "Idempotency-Key begins with a quote but is not a String of RFC 8941";

@@ -3,6 +3,9 @@
 //! Pure, as all of the core: the head of a request and the bytes of its body come in, messages to send and answers
 //! to give go out. Reading the body, sending and looking are the component's (`components/ingest`).
 //!
+//! * [`access`]: who may send.
+//! * [`key`]: where ids and lock keys are taken from.
+//! * [`schedule`]: when a message is to be delivered, and how long it lives.
 //! * [`head`]: the head of a request, and the three headers that name a message.
 //! * [`route`]: the paths.
 //! * [`routing`]: which queue a message goes to that names none.
@@ -19,13 +22,16 @@
 //! 2. Ids are set before anything is sent. A send that is repeated is the same message.
 //! 3. Nothing here panics, whatever the bytes.
 
+pub mod access;
 pub mod batch;
 pub mod door;
 pub mod entry;
 pub mod form;
 pub mod head;
+pub mod key;
 pub mod report;
 pub mod route;
 pub mod routing;
+pub mod schedule;
 pub mod status;
 pub mod twilio;

@@ -93,6 +93,15 @@ impl Route {
         matches!(self, Self::Messages { .. } | Self::Batch { .. } | Self::Routed | Self::Twilio)
     }
 
+    /// Whether a client must show who it is, where that is asked for. A webhook has a signature of its own.
+    #[must_use]
+    pub const fn needs_access(&self) -> bool {
+        match self {
+            Self::Messages { .. } | Self::Batch { .. } | Self::Message { .. } | Self::Routed | Self::RoutesTest => true,
+            Self::Index | Self::Health | Self::Ready | Self::Twilio => false,
+        }
+    }
+
     /// The methods it takes, as in `Allow`.
     #[must_use]
     pub const fn allow(&self) -> &'static str {

@@ -6,7 +6,8 @@
 //!
 //! A **checkpoint** in a blob of its own ([`blobs_of`](super::checkpoint::blobs_of)) goes with its record, after it; or alone, when it is
 //! as old and no record names it: there is none, or it names a later one. A **lock key** (`keys/…`) may go when it is free and as old; but then its epoch begins again at 1, which a store that
-//! remembers the epochs of keys would take for a sleeper, so it goes only on demand. Whatever else is in the container stays.
+//! remembers the epochs of keys would take for a sleeper, so it goes only on demand. The record of an **idempotency key** (`door/…`) goes when it is
+//! [`KEPT`] old, whatever its state: what is sent under the key after that is another message to the door. Whatever else is in the container stays.
 //!
 //! [`Sweep`] judges a listing, blob by blob in the order of the names, in which checkpoints follow their record.
 
@@ -15,6 +16,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Checkpoint, Record, State};
+use crate::ingest::door::KEPT;
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -96,6 +98,11 @@ pub enum Named<'a> {
         /// The group of queues.
         group: &'a str,
     },
+    /// The record of an idempotency key.
+    Door {
+        /// The group of queues.
+        group: &'a str,
+    },
     /// Something else.
     Other,
 }
@@ -110,6 +117,9 @@ impl<'a> Named<'a> {
         if let Some(group) = name.strip_prefix("keys/").and_then(group_of) {
             return Self::Key { group };
         }
+        if let Some(group) = name.strip_prefix("door/").and_then(group_of) {
+            return Self::Door { group };
+        }
         match name.rsplit_once(".cp/").and_then(|(record, _)| Some((record, group_of(record)?))) {
             Some((record, group)) => Self::Checkpoint { record, group },
             None => Self::Other,
@@ -120,7 +130,9 @@ impl<'a> Named<'a> {
     #[must_use]
     pub const fn group(&self) -> Option<&'a str> {
         match self {
-            Self::Record { group } | Self::Checkpoint { group, .. } | Self::Key { group } => Some(*group),
+            Self::Record { group } | Self::Checkpoint { group, .. } | Self::Key { group } | Self::Door { group } => {
+                Some(*group)
+            }
             Self::Other => None,
         }
     }
@@ -178,6 +190,8 @@ pub enum Goes {
     Orphan,
     /// The lock of a key.
     Key,
+    /// The record of an idempotency key.
+    Door,
 }
 
 /// Judges the blobs of one listing.
@@ -231,6 +245,9 @@ impl Sweep {
                 Some(_) => Verdict::Goes(Goes::Superseded),
                 None => Verdict::Goes(Goes::Orphan),
             },
+            // Sooner only where records go sooner, too.
+            Named::Door { .. } if age >= self.policy.older_than.min(KEPT) => Verdict::Goes(Goes::Door),
+            Named::Door { .. } => Verdict::Stays(Stays::Young),
             Named::Key { .. } if !self.policy.keys => Verdict::Stays(Stays::Key),
             Named::Key { .. } => match metadata.get("st").map(String::as_str) {
                 Some("r") if old => Verdict::Goes(Goes::Key),
@@ -333,6 +350,21 @@ mod tests {
         assert_eq!(sweep.judge(&checkpoint, day, &none), Verdict::Goes(Goes::WithRecord));
         let others = format!("{}.cp/1-m", record_name("q", "another"));
         assert_eq!(sweep.judge(&others, day, &none), Verdict::Goes(Goes::Orphan));
+    }
+
+    #[test]
+    fn an_idempotency_key_goes_after_a_week_whatever_its_state() {
+        let name = crate::id::door_name("q", Some("shop"), "key");
+        assert_eq!(Named::of(&name), Named::Door { group: "q" });
+        let day = Duration::from_secs(86_400);
+        for (older_than, age, goes) in [(14, 7, true), (14, 6, false), (1, 1, true), (1, 0, false)] {
+            let verdict = if goes { Verdict::Goes(Goes::Door) } else { Verdict::Stays(Stays::Young) };
+            for state in ["s", "f", "t"] {
+                let metadata = BTreeMap::from([("st".to_owned(), state.to_owned())]);
+                let mut sweep = Sweep::new(Policy { older_than: day * older_than, keys: false });
+                assert_eq!(sweep.judge(&name, day * age, &metadata), verdict, "{older_than} {age}");
+            }
+        }
     }
 
     #[test]
