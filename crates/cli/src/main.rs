@@ -29,6 +29,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// The emulator's program has it too: what is measured of the one is true of the other.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Takes messages over HTTP, puts them on Azure Service Bus, and processes each of them once in effect.
 #[derive(Debug, Parser)]
 #[command(name = "oncebus", version)]

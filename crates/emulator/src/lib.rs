@@ -53,6 +53,7 @@ mod http;
 mod ids;
 mod iso_duration;
 mod namespace;
+pub mod program;
 mod store;
 mod time;
 mod tls;
