@@ -8,6 +8,8 @@ use oncebus_core::config::{Config, ConfigError, QueueConfig};
 use oncebus_core::message::{Outgoing, Properties, property};
 use oncebus_core::record::checkpoint::MAX_INLINE_CHECKPOINT;
 
+use crate::broker::Broker;
+
 /// How often each kind of trouble may still happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Budget {
@@ -29,6 +31,10 @@ pub struct Budget {
     pub renewals: u8,
     /// Waits for another look at a record that somebody else holds.
     pub waits: u8,
+    /// Letters on the poison queue that an operator takes up to send them back.
+    pub redrives: u8,
+    /// Listings that an operator makes to delete what is over.
+    pub sweeps: u8,
 }
 
 impl Budget {
@@ -43,7 +49,18 @@ impl Budget {
         deadlines: 0,
         renewals: 0,
         waits: 0,
+        redrives: 0,
+        sweeps: 0,
     };
+}
+
+/// How long things are kept, in ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Retention {
+    /// The time to live of a message, and of a letter.
+    pub messages: u8,
+    /// The age from which what is over is swept.
+    pub records: u8,
 }
 
 /// Who and what there is.
@@ -61,6 +78,8 @@ pub struct Bounds {
     pub max_deliveries: u8,
     /// The queue's `max_attempts`.
     pub max_attempts: u8,
+    /// How long things are kept, where that matters: where records are swept.
+    pub retention: Option<Retention>,
     /// How much trouble there is.
     pub budget: Budget,
 }
@@ -73,12 +92,22 @@ impl Bounds {
     }
 
     /// One message of each body, all of the same id: a sender that sends twice, or that reuses an id.
-    pub(crate) fn messages(&self) -> impl Iterator<Item = Outgoing> {
+    fn messages(&self) -> impl Iterator<Item = Outgoing> {
         self.sent.iter().map(|body| {
             let properties: Properties = [(property::ID, "m")].into_iter().collect();
             let body = Bytes::from_static(body.as_bytes());
             Outgoing { message_id: Some("m".to_owned()), body, properties, ..Outgoing::default() }
         })
+    }
+
+    /// The broker, with these messages in its queue.
+    pub(crate) fn broker(&self) -> Broker {
+        let broker = Broker::new(self.messages(), self.max_deliveries);
+        let broker = if self.budget.redrives > 0 { broker.with_letters() } else { broker };
+        match self.retention {
+            Some(retention) => broker.with_a_clock(retention),
+            None => broker,
+        }
     }
 
     /// The settings of the queue: the defaults, but for the numbers that bound the exploration.

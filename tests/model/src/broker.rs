@@ -14,6 +14,7 @@ use oncebus_core::record::State;
 use oncebus_core::run::{Copy, Reply};
 use oncebus_core::time::UnixTime;
 
+use crate::bounds::Retention;
 use crate::rules::{Broken, Rule};
 use crate::shared::Shared;
 use crate::storage::Storage;
@@ -49,6 +50,9 @@ pub(crate) struct Message {
     locked: bool,
     /// Truth: a copy that stands for it has been accepted.
     copied: bool,
+    /// In ticks. Only kept where messages expire.
+    enqueued: u8,
+    locked_at: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Hash)]
@@ -58,22 +62,75 @@ pub(crate) struct Broker {
     max_deliveries: u8,
     /// The bodies on the poison queue. How many there are of each is not promised.
     poison: BTreeSet<Bytes>,
+    /// The letters there, where operators take them up.
+    letters: Option<Vec<Shared<Message>>>,
+    retention: Option<Retention>,
+    /// In ticks. Only kept where messages expire.
+    clock: u8,
 }
 
 impl Broker {
     /// With these messages in its queue.
     pub(crate) fn new(sent: impl Iterator<Item = Outgoing>, max_deliveries: u8) -> Self {
-        let mut broker = Self { messages: Vec::new(), next: 1, max_deliveries, poison: BTreeSet::new() };
+        let mut broker = Self {
+            messages: Vec::new(),
+            next: 1,
+            max_deliveries,
+            poison: BTreeSet::new(),
+            letters: None,
+            retention: None,
+            clock: 0,
+        };
         for message in sent {
             broker.enqueue(message);
         }
         broker
     }
 
+    /// The same, with a poison queue whose letters can be received.
+    pub(crate) fn with_letters(self) -> Self {
+        Self { letters: Some(Vec::new()), ..self }
+    }
+
+    /// The same, with a clock, by which locks lapse and messages expire.
+    pub(crate) fn with_a_clock(self, retention: Retention) -> Self {
+        Self { retention: Some(retention), ..self }
+    }
+
     fn enqueue(&mut self, outgoing: Outgoing) {
+        let message = self.message(outgoing);
+        self.messages.push(message);
+    }
+
+    fn message(&mut self, outgoing: Outgoing) -> Shared<Message> {
         let sequence = self.next;
         self.next += 1;
-        self.messages.push(Shared::new(Message { sequence, outgoing, deliveries: 0, locked: false, copied: false }));
+        let enqueued = self.clock;
+        let (deliveries, locked, copied, locked_at) = (0, false, false, 0);
+        Shared::new(Message { sequence, outgoing, deliveries, locked, copied, enqueued, locked_at })
+    }
+
+    /// A tick goes by. What is locked is not expired; of what was locked two ticks ago the lock is over.
+    pub(crate) fn tick(&mut self) {
+        let Some(retention) = self.retention else { return };
+        self.clock += 1;
+        let clock = self.clock;
+        for message in self.messages.iter_mut().chain(self.letters.iter_mut().flatten()) {
+            if message.locked && message.locked_at + 1 < clock {
+                message.edit(|message| message.locked = false);
+            }
+        }
+        let lives = |message: &Shared<Message>| message.locked || clock < message.enqueued + retention.messages;
+        self.messages.retain(lives);
+        if let Some(letters) = &mut self.letters {
+            letters.retain(lives);
+        }
+    }
+
+    /// The letters that may be received now.
+    pub(crate) fn receivable_letters(&self) -> impl Iterator<Item = i64> {
+        let free = self.letters.iter().flatten().filter(|message| !message.locked);
+        free.map(|message| message.sequence)
     }
 
     /// What may be received now.
@@ -84,18 +141,21 @@ impl Broker {
 
     /// Whose peek-lock may lapse. Of a message that was delivered for the last time it makes no difference.
     pub(crate) fn locked(&self) -> impl Iterator<Item = i64> {
-        let locked = self.messages.iter().filter(|message| message.locked);
+        let locked = self.messages.iter().chain(self.letters.iter().flatten()).filter(|message| message.locked);
         locked.map(|message| message.sequence)
     }
 
     fn find(&mut self, sequence: i64) -> Option<&mut Shared<Message>> {
-        self.messages.iter_mut().find(|message| message.sequence == sequence)
+        let mut all = self.messages.iter_mut().chain(self.letters.iter_mut().flatten());
+        all.find(|message| message.sequence == sequence)
     }
 
     pub(crate) fn receive(&mut self, sequence: i64) -> Option<(DeliveryId, Delivery)> {
+        let clock = self.clock;
         let message = self.find(sequence)?;
         message.edit(|message| {
             message.locked = true;
+            message.locked_at = clock;
             message.deliveries += 1;
         });
         let count = message.deliveries;
@@ -129,33 +189,56 @@ impl Broker {
     /// Whether a request under this lock would be obeyed.
     pub(crate) fn holds(&self, id: DeliveryId) -> bool {
         let holds = |message: &Shared<Message>| message.locked && message.deliveries == id.count;
-        self.messages.iter().any(|message| message.sequence == id.sequence && holds(message))
+        let mut all = self.messages.iter().chain(self.letters.iter().flatten());
+        all.any(|message| message.sequence == id.sequence && holds(message))
     }
 
-    pub(crate) fn renew(&self, id: DeliveryId) -> Reply {
-        if self.holds(id) { Reply::Settled } else { Reply::LockLost }
+    pub(crate) fn renew(&mut self, id: DeliveryId) -> Reply {
+        if !self.holds(id) {
+            return Reply::LockLost;
+        }
+        let clock = self.clock;
+        if let Some(message) = self.find(id.sequence).filter(|message| message.locked_at != clock) {
+            message.edit(|message| message.locked_at = clock);
+        }
+        Reply::Settled
+    }
+
+    /// Whether a letter is as old as records are kept.
+    pub(crate) fn age_of(&self, sequence: i64) -> u8 {
+        let mut letters = self.letters.iter().flatten();
+        letters.find(|letter| letter.sequence == sequence).map_or(0, |letter| self.clock - letter.enqueued)
     }
 
     pub(crate) fn complete(&mut self, id: DeliveryId, storage: &Storage, broken: &mut Broken) -> Reply {
         if !self.holds(id) {
             return Reply::LockLost;
         }
-        let Some(index) = self.messages.iter().position(|message| message.sequence == id.sequence) else {
-            return Reply::LockLost;
-        };
-        let gone = self.messages.remove(index);
+        let Some((gone, was_letter)) = self.remove(id.sequence) else { return Reply::LockLost };
         let settled = storage.record().is_some_and(|record| match record.state {
             State::Done => true,
-            State::Parked => record.copied,
+            // A letter is there for the record, unless there is one of a later epoch.
+            State::Parked => record.copied && (!was_letter || Some(record.epoch) > epoch_of(&gone.outgoing)),
             State::Processing | State::Released => false,
         });
-        broken.unless(settled || gone.copied, Rule::CompletedLast);
+        // Done is done, when its record is swept as well.
+        broken.unless(settled || storage.is_done() || gone.copied, Rule::CompletedLast);
         self.judge_loss(&gone.outgoing.body, storage, broken);
         Reply::Settled
     }
 
+    fn remove(&mut self, sequence: i64) -> Option<(Shared<Message>, bool)> {
+        let of = |messages: &mut Vec<Shared<Message>>| {
+            let index = messages.iter().position(|message| message.sequence == sequence)?;
+            Some(messages.remove(index))
+        };
+        let message = of(&mut self.messages).map(|message| (message, false));
+        message.or_else(|| Some((of(self.letters.as_mut()?)?, true)))
+    }
+
     fn judge_loss(&self, body: &Bytes, storage: &Storage, broken: &mut Broken) {
-        let here = self.messages.iter().any(|message| message.outgoing.body == *body) || self.poison.contains(body);
+        let mut all = self.messages.iter().chain(self.letters.iter().flatten());
+        let here = all.any(|message| message.outgoing.body == *body) || self.poison.contains(body);
         broken.unless(here || storage.has_done(body), Rule::NothingIsLost);
     }
 
@@ -177,7 +260,19 @@ impl Broker {
         }
         let mismatch = copy.message.properties.text(property::DEAD_LETTER_REASON) == Some("payload-mismatch");
         let parked = storage.record().is_some_and(|record| record.state == State::Parked);
-        broken.unless(mismatch || parked, Rule::PoisonIsParked);
-        self.poison.insert(copy.message.body);
+        // One that lands late may find the record reopened.
+        let reopened = storage.record().map(|record| record.epoch) > epoch_of(&copy.message);
+        broken.unless(mismatch || parked || reopened, Rule::PoisonIsParked);
+        if self.letters.is_none() {
+            self.poison.insert(copy.message.body);
+            return;
+        }
+        let letter = self.message(copy.message);
+        self.letters.iter_mut().for_each(|letters| letters.push(letter.clone()));
     }
+}
+
+/// The epoch of the record for which a copy was made.
+pub(crate) fn epoch_of(copy: &Outgoing) -> Option<u64> {
+    copy.properties.text(property::EPOCH)?.parse().ok()
 }

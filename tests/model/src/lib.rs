@@ -55,7 +55,21 @@
 //!
 //! Lock keys have a model of their own, in which a worker is a whole run: [`keys`].
 //!
-//! Not here are an operator's redrive (T10) and the deletion of records: those have tests of their own beside their code.
+//! # Operators
+//!
+//! Where the bounds have them, operators take part:
+//!
+//! | [`Action`] | runs, in `crates/core/src` |
+//! |---|---|
+//! | `TakeUp`, `Operate`, `OperateUnanswered` | `run/redrive.rs`: a letter's way back; `record/redrive.rs`: the table of what to do with it |
+//! | `List` | `record/retention.rs`: what a sweep may delete |
+//! | `OperatorCrash`, `Sweep` | nothing |
+//!
+//! Letters are those of the poison queue, unedited; what an edit changes is beside the table, in tests of its own. **Where records are
+//! swept**, three things are so that are otherwise left to the checker: the broker has a clock, by which messages expire and locks lapse;
+//! time passes only when the record is over, since what happens before is that of the other scenarios; and no request is as
+//! old as what is swept: who has not got on for a tick is not heard of again. In truth its token is refused after two
+//! hours, and records are kept for days.
 //!
 //! # Figures
 //!
@@ -78,7 +92,7 @@ mod watch;
 
 use std::time::Duration;
 
-pub use bounds::{Bounds, Budget};
+pub use bounds::{Bounds, Budget, Retention};
 pub use broker::DeliveryId;
 pub use explore::{Explored, explore, explore_broken, find};
 pub use model::{Action, Answer, ProtocolModel};

@@ -1,11 +1,12 @@
 //! What may happen in a state.
 
 use oncebus_core::config::{ConfigError, QueueConfig};
+use oncebus_core::record::Record;
 use oncebus_core::run::Command;
 use stateright::{Model, Property};
 
 use crate::bounds::Bounds;
-use crate::broker::{Broker, DeliveryId};
+use crate::broker::DeliveryId;
 use crate::effects::Effects;
 use crate::rules::{Broken, Event, properties};
 use crate::state::{Doing, State, Worker};
@@ -50,6 +51,18 @@ pub enum Action {
     Lapse(i64),
     /// Time passes.
     Tick,
+    /// An operator takes up this letter, to send it back.
+    TakeUp(i64),
+    /// The request of the operator with this letter is performed and answered.
+    Operate(DeliveryId),
+    /// The same is not answered. It may still land.
+    OperateUnanswered(DeliveryId),
+    /// The operator's tool is killed.
+    OperatorCrash(DeliveryId),
+    /// An operator lists the record, to delete it if it is over and old.
+    List,
+    /// What was listed is deleted.
+    Sweep,
 }
 
 /// How a call of the processor ends.
@@ -130,6 +143,29 @@ impl ProtocolModel {
     }
 }
 
+impl ProtocolModel {
+    fn operators_actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.left.redrives > 0 {
+            actions.extend(state.broker.receivable_letters().map(Action::TakeUp));
+        }
+        for operator in &state.operators {
+            actions.push(Action::Operate(operator.id));
+            if state.left.unanswered > 0 && matches!(operator.asks, Command::Write { .. }) {
+                actions.push(Action::OperateUnanswered(operator.id));
+            }
+            if state.left.crashes > 0 {
+                actions.push(Action::OperatorCrash(operator.id));
+            }
+        }
+        if state.left.sweeps > 0 && state.listed.is_none() && state.storage.record().is_some() {
+            actions.push(Action::List);
+        }
+        if state.listed.is_some() {
+            actions.push(Action::Sweep);
+        }
+    }
+}
+
 impl Model for ProtocolModel {
     type State = State;
     type Action = Action;
@@ -138,11 +174,13 @@ impl Model for ProtocolModel {
         vec![State {
             clock: 0,
             left: self.bounds.budget,
-            broker: Broker::new(self.bounds.messages(), self.bounds.max_deliveries),
+            broker: self.bounds.broker(),
             storage: Storage::default(),
             effects: Effects::new(self.bounds.steps),
             workers: Vec::new(),
             late: Vec::new(),
+            operators: Vec::new(),
+            listed: None,
             broken: Broken::default(),
         }]
     }
@@ -159,7 +197,13 @@ impl Model for ProtocolModel {
         if state.left.lapses > 0 {
             actions.extend(state.broker.locked().map(Action::Lapse));
         }
-        if state.left.ticks > 0 && state.storage.has_an_age() {
+        self.operators_actions(state, actions);
+        // Where records are swept, what happens before one is over is that of the other scenarios.
+        let ages = match self.bounds.retention {
+            Some(_) => state.storage.record().is_some_and(Record::is_over),
+            None => state.storage.has_an_age(),
+        };
+        if state.left.ticks > 0 && ages {
             actions.push(Action::Tick);
         }
     }

@@ -55,10 +55,14 @@ pub enum Rule {
     HeldBackWait,
     /// Whoever is left to itself comes to an end: no block outlives its reason.
     BlocksHeal,
+    /// An operator reopens what is parked, and nothing else.
+    OnlyParkedIsReopened,
+    /// An operator's sweep deletes what is over, and nothing else.
+    OnlyOverIsSwept,
 }
 
 /// All of them.
-pub const RULES: [Rule; 20] = [
+pub const RULES: [Rule; 22] = [
     Rule::EpochsRise,
     Rule::OnlyTheHolderWrites,
     Rule::OnlyExpiredIsTaken,
@@ -79,6 +83,8 @@ pub const RULES: [Rule; 20] = [
     Rule::KeysFenceEffects,
     Rule::HeldBackWait,
     Rule::BlocksHeal,
+    Rule::OnlyParkedIsReopened,
+    Rule::OnlyOverIsSwept,
 ];
 
 /// Something that must be able to happen, so that the rules are not kept by nothing happening.
@@ -132,6 +138,16 @@ pub enum Event {
     Healed,
     /// The store refused the effect of an older claim of the key.
     KeyEffectRefused,
+    /// An operator reopened a record, and sent its message back.
+    Reopened,
+    /// An operator sent a message back whose record was open already.
+    SentBack,
+    /// An operator found that a letter had nothing more to say.
+    LetterSettled,
+    /// An operator lost the race for a record.
+    RedriveRefused,
+    /// A record was swept.
+    Swept,
 }
 
 /// Gives each variant its name, and its property: a condition cannot capture which one it is of.
@@ -179,6 +195,8 @@ properties! {
     KeysFenceEffects: "no effect of an older claim of the key after one of a newer",
     HeldBackWait: "none of a key that holds back begins before whoever was begun has ended",
     BlocksHeal: "nobody waits for ever",
+    OnlyParkedIsReopened: "nothing is reopened but what is parked",
+    OnlyOverIsSwept: "nothing is swept but what is over",
 }
 
 properties! {
@@ -207,6 +225,11 @@ properties! {
     HeldBack: "a message is held back",
     Healed: "a block is found to be void",
     KeyEffectRefused: "the store refuses an effect of an older claim of the key",
+    Reopened: "an operator reopens a record",
+    SentBack: "an operator sends back what is open already",
+    LetterSettled: "an operator finds that a letter has nothing more to say",
+    RedriveRefused: "an operator loses the race for a record",
+    Swept: "a record is swept",
 }
 
 impl Event {

@@ -2,7 +2,7 @@
 //!
 //! Each scenario has much of one kind of trouble and little of the others: states multiply with every kind that is added.
 
-use crate::bounds::{Bounds, Budget};
+use crate::bounds::{Bounds, Budget, Retention};
 use crate::keys::KeyBounds;
 use crate::rules::Event;
 
@@ -25,6 +25,7 @@ const PLAIN: Bounds = Bounds {
     large_checkpoints: false,
     max_deliveries: 10,
     max_attempts: 3,
+    retention: None,
     budget: Budget::NONE,
 };
 
@@ -149,6 +150,47 @@ pub const THREE: Scenario = Scenario {
     name: "three workers",
     bounds: Bounds { workers: 3, budget: Budget { ticks: 2, lapses: 2, ..Budget::NONE }, ..PLAIN },
     reaches: &[Event::TakenOver, Event::Fenced, Event::EffectRefused, Event::Duplicate],
+};
+
+/// Operators send back what was parked, while the original and second letters are on their way.
+pub const REDRIVEN: Scenario = Scenario {
+    name: "redrive beside a late original",
+    bounds: Bounds { budget: Budget { lapses: 1, rejections: 1, redrives: 2, ..Budget::NONE }, ..PLAIN },
+    reaches: &[Event::Parked, Event::Reopened, Event::Finished, Event::Duplicate],
+};
+
+/// Workers and operators die, and letters are doubled by it.
+pub const REDRIVEN_DEATHS: Scenario = Scenario {
+    name: "redrive and deaths",
+    bounds: Bounds {
+        workers: 1,
+        budget: Budget { lapses: 1, crashes: 1, rejections: 1, redrives: 2, ..Budget::NONE },
+        ..PLAIN
+    },
+    reaches: &[Event::Reopened, Event::SentBack, Event::LetterSettled, Event::RedriveRefused, Event::Finished],
+};
+
+/// T10 is not answered.
+pub const REDRIVEN_UNANSWERED: Scenario = Scenario {
+    name: "redrive without answers",
+    bounds: Bounds {
+        workers: 1,
+        budget: Budget { lapses: 1, unanswered: 1, rejections: 1, redrives: 2, ..Budget::NONE },
+        ..PLAIN
+    },
+    reaches: &[Event::Reopened, Event::RedriveRefused, Event::Finished],
+};
+
+/// Records are swept while messages are on their way again.
+pub const SWEPT: Scenario = Scenario {
+    name: "sweeping beside redeliveries",
+    bounds: Bounds {
+        sent: &["a", "a"],
+        retention: Some(Retention { messages: 1, records: 4 }),
+        budget: Budget { ticks: 6, lapses: 1, sweeps: 2, ..Budget::NONE },
+        ..PLAIN
+    },
+    reaches: &[Event::Finished, Event::Duplicate, Event::Swept],
 };
 
 /// Two messages of one key, two instances, and the defaults of a queue.

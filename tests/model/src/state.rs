@@ -1,8 +1,10 @@
 //! One state of the whole: the broker, the storage, the stores, the workers, and what is under way between them.
 
 use oncebus_core::id::{Mark, Names};
+use oncebus_core::record::ETag;
 use oncebus_core::run::Command;
 use oncebus_core::run::delivery::Handling;
+use oncebus_core::run::redrive::Redrive;
 
 use crate::bounds::Budget;
 use crate::broker::{Broker, DeliveryId};
@@ -24,6 +26,10 @@ pub struct State {
     pub(crate) workers: Vec<Shared<Worker>>,
     /// Requests that nobody waits for any more. Each may land at any time, or never.
     pub(crate) late: Vec<Shared<Late>>,
+    /// Operators with a letter in hand.
+    pub(crate) operators: Vec<Shared<Operator>>,
+    /// The version of the record that a sweep has listed, and is about to delete.
+    pub(crate) listed: Option<ETag>,
     pub(crate) broken: Broken,
 }
 
@@ -39,6 +45,17 @@ pub(crate) struct Worker {
     pub(crate) claim: Option<Claim>,
     /// The mark of a write of which it looks what became.
     pub(crate) unanswered: Option<Mark>,
+    /// When it last asked for something, in ticks. Only kept where records are swept.
+    pub(crate) asked: u8,
+}
+
+/// An operator with a letter in hand.
+#[derive(Debug, Clone, PartialEq, Hash)]
+pub(crate) struct Operator {
+    pub(crate) id: DeliveryId,
+    pub(crate) redrive: Redrive,
+    /// What is under way.
+    pub(crate) asks: Command,
 }
 
 /// What a worker waits for.
@@ -90,5 +107,6 @@ impl State {
     pub(crate) fn put_in_order(&mut self) {
         self.workers.sort_unstable_by_key(Shared::digest);
         self.late.sort_unstable_by_key(Shared::digest);
+        self.operators.sort_unstable_by_key(Shared::digest);
     }
 }

@@ -3,11 +3,13 @@
 //! Every record goes through core's codec on its way in. `Last-Modified` and `Date` are the storage's alone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use oncebus_core::config::QueueConfig;
 use oncebus_core::id::payload_hash;
 use oncebus_core::record::{ETag, Record, Seen, State};
+use oncebus_core::run::redrive::OWNER;
 use oncebus_core::run::{Command, Reply};
 use oncebus_core::time::UnixTime;
 
@@ -16,6 +18,9 @@ use crate::rules::{Broken, Rule};
 use crate::shared::Shared;
 use crate::switch::Switch;
 
+/// A record as it is stored.
+type Metadata = BTreeMap<String, String>;
+
 /// Which claim, counted from 1 over all that were accepted: the truth that epochs stand for.
 pub(crate) type Claim = u8;
 
@@ -23,7 +28,7 @@ pub(crate) type Claim = u8;
 struct Stored {
     record: Record,
     version: u32,
-    /// In ticks. Not kept of a final record, whose age decides nothing.
+    /// In ticks. Not kept of a final record, whose age decides nothing unless it is swept.
     modified: u8,
 }
 
@@ -53,6 +58,8 @@ pub(crate) struct Request<'a> {
     pub(crate) switch: Option<Switch>,
     /// Whether and which claim the author has.
     pub(crate) claim: Option<Claim>,
+    /// Whether the age of what is over matters: whether it is swept.
+    pub(crate) swept: bool,
 }
 
 /// What came of a write.
@@ -96,6 +103,11 @@ impl Storage {
             {
                 true
             }
+            (Command::Write { record, .. }, Some(_))
+                if request.switch == Some(Switch::NoIfMatchOnRedrive) && reopens(record) =>
+            {
+                true
+            }
             (Command::Write { etag, .. }, Some(stored)) => Some(etag) == version(stored.version).as_ref(),
             _ => false,
         }
@@ -130,7 +142,8 @@ impl Storage {
         }
         self.versions += 1;
         let reply = version(self.versions).map_or(Reply::Unknown, Reply::Stored);
-        let modified = if matches!(record.state, State::Done | State::Parked) { 0 } else { request.clock };
+        let ageless = matches!(record.state, State::Done | State::Parked) && !request.swept;
+        let modified = if ageless { 0 } else { request.clock };
         let deleted = request.switch == Some(Switch::DeleteOnRelease) && record.state == State::Released;
         let stored = Shared::new(Stored { record, version: self.versions, modified });
         self.stored = (!deleted).then_some(stored);
@@ -140,14 +153,18 @@ impl Storage {
     fn judge(&self, next: &Record, request: &Request<'_>, broken: &mut Broken) {
         let claims = is_claim(next, request);
         broken.unless(!self.is_done(), Rule::DoneIsFinal);
-        let epoch_rises = if claims { next.epoch > self.truth.epoch } else { next.epoch == self.truth.epoch };
+        let epoch_rises =
+            if claims || reopens(next) { next.epoch > self.truth.epoch } else { next.epoch == self.truth.epoch };
         broken.unless(epoch_rises, Rule::EpochsRise);
         broken.unless(next.step >= self.truth.step, Rule::CheckpointsStay);
         let holds = match request.claim {
             Some(claim) => claim == self.truth.claims,
             // Whoever finds that the attempts are used up parks the record without a claim of its own.
-            None => claims || next.state == State::Parked,
+            // An operator has none either.
+            None => claims || next.state == State::Parked || reopens(next),
         };
+        let parked = self.record().is_some_and(|record| record.state == State::Parked);
+        broken.unless(parked || !reopens(next), Rule::OnlyParkedIsReopened);
         broken.unless(holds, Rule::OnlyTheHolderWrites);
         if let Some(former) = &self.stored
             && former.record.state == State::Processing
@@ -157,6 +174,25 @@ impl Storage {
             let expired = age > request.queue.claim_ttl + request.queue.claim_margin;
             broken.unless(expired, Rule::OnlyExpiredIsTaken);
         }
+    }
+
+    /// What a sweep judges: the record as it is listed, and its version.
+    pub(crate) fn list(&self, request: &Request<'_>) -> Option<(Metadata, Duration, ETag)> {
+        let stored = self.stored.as_ref()?;
+        let age = TICK * u32::from(request.clock - stored.modified);
+        Some((metadata_of(&stored.record), age, version(stored.version)?))
+    }
+
+    /// An operator's deletion arrives. Whether it is obeyed.
+    pub(crate) fn delete(&mut self, etag: &ETag, request: &Request<'_>, broken: &mut Broken) -> bool {
+        let Some(stored) = &self.stored else { return false };
+        let matches = version(stored.version).as_ref() == Some(etag);
+        if !matches && request.switch != Some(Switch::NoIfMatchOnSweep) {
+            return false;
+        }
+        broken.unless(stored.record.is_over(), Rule::OnlyOverIsSwept);
+        self.stored = None;
+        true
     }
 
     /// A large checkpoint arrives.
@@ -193,14 +229,22 @@ fn is_claim(record: &Record, request: &Request<'_>) -> bool {
     record.state == State::Processing && request.claim.is_none()
 }
 
+/// Whether a record is an operator's T10.
+fn reopens(record: &Record) -> bool {
+    record.state == State::Released && record.owner.starts_with(OWNER)
+}
+
+fn metadata_of(record: &Record) -> Metadata {
+    record.to_metadata().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
 fn version(number: u32) -> Option<ETag> {
     ETag::parse(&format!("\"{number}\""))
 }
 
 /// What a record is after it was written as metadata and read again.
 fn through_codec(record: &Record, request: &Request<'_>, broken: &mut Broken) -> Record {
-    let pairs = record.to_metadata().into_iter().map(|(name, value)| (name.to_owned(), value));
-    let mut metadata: BTreeMap<String, String> = pairs.collect();
+    let mut metadata = metadata_of(record);
     if request.switch == Some(Switch::DroppedCheckpoint) {
         metadata.remove("cp");
     }

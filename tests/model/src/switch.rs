@@ -36,10 +36,18 @@ pub enum Switch {
     StaleBlock,
     /// The broker drops the lock key from copies.
     KeylessCopies,
+    /// The storage lets an operator reopen a record whatever the `If-Match` says.
+    NoIfMatchOnRedrive,
+    /// An operator completes a letter before its message is sent back.
+    LetterFirst,
+    /// The storage deletes for a sweep whatever the `If-Match` says.
+    NoIfMatchOnSweep,
+    /// A sweep takes what is over at once.
+    SweptTooEarly,
 }
 
 /// All of them.
-pub const SWITCHES: [Switch; 15] = [
+pub const SWITCHES: [Switch; 19] = [
     Switch::NoIfMatchOnTakeover,
     Switch::DeleteOnRelease,
     Switch::ClientClock,
@@ -55,4 +63,8 @@ pub const SWITCHES: [Switch; 15] = [
     Switch::DroppedBlock,
     Switch::StaleBlock,
     Switch::KeylessCopies,
+    Switch::NoIfMatchOnRedrive,
+    Switch::LetterFirst,
+    Switch::NoIfMatchOnSweep,
+    Switch::SweptTooEarly,
 ];

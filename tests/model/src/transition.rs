@@ -1,5 +1,6 @@
 //! What happens when something happens: core is told, and what it asks for next is under way.
 
+mod operator;
 mod processor;
 mod requests;
 
@@ -13,6 +14,7 @@ use crate::TICK;
 use crate::broker::DeliveryId;
 use crate::model::{Action, ProtocolModel};
 use crate::rules::Event;
+use crate::shared::Shared;
 use crate::state::{Doing, State, Worker};
 use crate::switch::Switch;
 
@@ -54,10 +56,13 @@ impl Transition<'_> {
                 self.state.left.lapses -= 1;
                 self.state.broker.lapse(sequence)?;
             }
-            Action::Tick => {
-                self.state.left.ticks -= 1;
-                self.state.clock += 1;
-            }
+            Action::Tick => self.tick(),
+            Action::TakeUp(sequence) => self.take_up(sequence)?,
+            Action::Operate(id) => self.operate(id)?,
+            Action::OperateUnanswered(id) => self.operate_unanswered(id)?,
+            Action::OperatorCrash(id) => self.operator_crash(id)?,
+            Action::List => self.list()?,
+            Action::Sweep => self.sweep()?,
         }
         self.forget_what_cannot_land();
         self.state.put_in_order();
@@ -73,6 +78,19 @@ impl Transition<'_> {
         Some(())
     }
 
+    /// Where records are swept, no request is as old as what is swept: of whoever has not got on since the last tick, nothing more
+    /// is heard.
+    fn tick(&mut self) {
+        self.state.left.ticks -= 1;
+        self.state.broker.tick();
+        if self.model.bounds.retention.is_some() {
+            let clock = self.state.clock;
+            let gets_on = |worker: &Shared<Worker>| !matches!(worker.doing, Doing::Asking(_)) || worker.asked == clock;
+            self.state.workers.retain(gets_on);
+        }
+        self.state.clock += 1;
+    }
+
     fn receive(&mut self, sequence: i64) -> Option<()> {
         let (id, delivery) = self.state.broker.receive(sequence)?;
         let now = self.model.now(self.state);
@@ -83,6 +101,7 @@ impl Transition<'_> {
             doing: Doing::Ready,
             claim: None,
             unanswered: None,
+            asked: 0,
         };
         if self.step(&mut worker, false, Handling::begin) == GoesOn::Yes {
             self.state.put_worker(worker);
@@ -124,6 +143,7 @@ impl Transition<'_> {
                 return GoesOn::No;
             }
         };
+        worker.asked = if self.model.bounds.retention.is_some() { self.state.clock } else { 0 };
         if !matches!(worker.doing, Doing::Asking(_)) {
             worker.unanswered = None;
         }

@@ -6,7 +6,7 @@
 
 use oncebus_model::keys::KeyBounds;
 use oncebus_model::{
-    Bounds, Budget, RULES, Rule, SWITCHES, Scenario, Switch, World, explore, explore_broken, find, scenarios,
+    Bounds, Budget, RULES, Retention, Rule, SWITCHES, Scenario, Switch, World, explore, explore_broken, find, scenarios,
 };
 
 const PLAIN: Bounds = Bounds {
@@ -16,6 +16,7 @@ const PLAIN: Bounds = Bounds {
     large_checkpoints: false,
     max_deliveries: 10,
     max_attempts: 3,
+    retention: None,
     budget: Budget::NONE,
 };
 
@@ -24,6 +25,14 @@ const SLEEPER: Bounds = with(1, Budget { ticks: 2, lapses: 1, ..Budget::NONE });
 const REDELIVERY: Budget = Budget { lapses: 1, ..Budget::NONE };
 const CRASH: Budget = Budget { crashes: 1, ..Budget::NONE };
 const FAILURE: Budget = Budget { failures: 1, ..Budget::NONE };
+
+/// No sweep may take so early what an operator may still reopen: the epochs begin again.
+const SWEPT_AT_ONCE: Bounds = Bounds {
+    workers: 1,
+    retention: Some(Retention { messages: 1, records: 0 }),
+    budget: Budget { rejections: 1, redrives: 1, sweeps: 1, ..Budget::NONE },
+    ..PLAIN
+};
 
 const fn with(steps: u8, budget: Budget) -> Bounds {
     Bounds { steps, budget, ..PLAIN }
@@ -40,6 +49,14 @@ fn fall<B: World>(switch: Switch, rules: &[Rule], bounds: B) {
     let kept = explore(&scenario, 1).unwrap();
     assert_eq!(kept.broken, [], "with nothing broken");
     assert_eq!(kept.states, kept.expanded, "cut short");
+    fall_within(switch, rules, &scenario);
+}
+
+/// The same, within bounds in which other rules fall anyway.
+fn fall_alone(switch: Switch, rules: &[Rule], bounds: Bounds) {
+    let scenario = Scenario { name: "teeth", bounds, reaches: &[] };
+    let kept = explore(&scenario, 1).unwrap();
+    assert!(rules.iter().all(|rule| kept.way_to(*rule).is_none()), "with nothing broken");
     fall_within(switch, rules, &scenario);
 }
 
@@ -94,6 +111,14 @@ teeth! {
         RetryInPlace, fall(with(1, FAILURE)) => [EffectsAreSingle];
     an_effect_that_is_assumed_may_be_missing_or_late:
         AssumedEffect, fall(with(1, FAILURE)) => [DoneIsComplete, NoEffectAfterDone];
+    without_if_match_an_operator_reopens_what_is_not_parked:
+        NoIfMatchOnRedrive, fall_within(&scenarios::REDRIVEN) => [OnlyParkedIsReopened];
+    a_letter_that_is_settled_before_its_message_is_sent_back_is_lost:
+        LetterFirst, fall_within(&scenarios::REDRIVEN_DEATHS) => [CompletedLast, NothingIsLost];
+    a_record_that_is_swept_too_early_is_forgotten:
+        SweptTooEarly, fall_within(&scenarios::SWEPT) => [DoneIsFinal, NoEffectAfterDone];
+    without_if_match_a_sweep_deletes_what_was_reopened:
+        NoIfMatchOnSweep, fall_alone(SWEPT_AT_ONCE) => [OnlyOverIsSwept];
     without_if_match_on_a_takeover_two_runs_have_one_key:
         NoIfMatchOnTakeover, fall_within(&scenarios::KEY_PAUSES) => [OnlyExpiredIsTaken, KeysTakeTurns];
     a_client_clock_that_is_wrong_takes_over_a_key_that_is_in_use:

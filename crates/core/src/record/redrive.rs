@@ -51,7 +51,7 @@ impl Record {
 }
 
 /// Where a letter lies, and for which epoch it was put there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// A poison queue: our copy, made for this epoch. `None` where the letter does not say.
     Poison(Option<u64>),
@@ -62,7 +62,7 @@ pub enum Origin {
 }
 
 /// What the decision needs to know of a letter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Letter {
     /// Where it lies.
     pub origin: Origin,
@@ -88,7 +88,7 @@ pub enum Decision {
 }
 
 /// Why a letter has nothing more to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Settled {
     /// The message is done.
     Done,
@@ -99,7 +99,7 @@ pub enum Settled {
 }
 
 /// Why a letter is left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Left {
     /// A claim holds.
     InProgress {

@@ -28,10 +28,10 @@ use crate::time::{Instant, rfc3339};
 const MAX_LOOKS: u8 = 4;
 
 /// Before the run in the owner of a record, so that one sees who reopened it.
-const OWNER: &str = "redrive-";
+pub const OWNER: &str = "redrive-";
 
 /// What is to be redriven, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Subject {
     /// The message as it is to be sent: what was received, edited or not.
     pub delivery: Delivery,
@@ -72,7 +72,7 @@ pub struct Ended {
 }
 
 /// What became of the message of a letter; of a dry run, what would have.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Sent back, its record reopened for it.
     Reopened {
@@ -112,7 +112,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 enum Stage {
     Looking,
     Reopening(Box<Write>),
@@ -122,7 +122,7 @@ enum Stage {
 }
 
 /// The redriving of one letter.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Redrive {
     subject: Subject,
     name: String,

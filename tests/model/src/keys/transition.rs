@@ -38,7 +38,7 @@ impl KeyModel {
     }
 
     fn request(&self, state: &State, claim: Option<Claim>) -> Request<'_> {
-        Request { clock: state.clock, queue: &self.queue, switch: self.switch, claim }
+        Request { clock: state.clock, queue: &self.queue, switch: self.switch, claim, swept: false }
     }
 }
 

@@ -14,8 +14,9 @@ use crate::storage::{Claim, Request};
 use crate::switch::Switch;
 
 impl ProtocolModel {
-    fn request(&self, state: &State, claim: Option<Claim>) -> Request<'_> {
-        Request { clock: state.clock, queue: &self.queue, switch: self.switch, claim }
+    pub(super) fn request(&self, state: &State, claim: Option<Claim>) -> Request<'_> {
+        let swept = self.bounds.retention.is_some();
+        Request { clock: state.clock, queue: &self.queue, switch: self.switch, claim, swept }
     }
 }
 
@@ -51,7 +52,7 @@ impl Transition<'_> {
         Some(self.step(worker, false, |handling, context| handling.on_reply(reply, context)))
     }
 
-    fn complete(&mut self, id: DeliveryId) -> Reply {
+    pub(super) fn complete(&mut self, id: DeliveryId) -> Reply {
         let State { broker, storage, broken, .. } = &mut *self.state;
         broker.complete(id, storage, broken)
     }
