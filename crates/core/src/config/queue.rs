@@ -33,7 +33,7 @@ pub enum OnDone {
 }
 
 /// One queue.
-#[derive(Debug, Clone, PartialEq, Hash)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct QueueConfig {
     /// Its name, on Service Bus and in our URLs.
     pub name: String,

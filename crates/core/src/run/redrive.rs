@@ -12,6 +12,7 @@
 mod tests;
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use super::command::{Command, CommandKind, Reply};
@@ -31,7 +32,7 @@ const MAX_LOOKS: u8 = 4;
 pub const OWNER: &str = "redrive-";
 
 /// What is to be redriven, and how.
-#[derive(Debug, Clone, PartialEq, Hash)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Subject {
     /// The message as it is to be sent: what was received, edited or not.
     pub delivery: Delivery,
@@ -47,6 +48,14 @@ pub struct Subject {
     pub anew: bool,
     /// Whether to look and decide, and to do nothing.
     pub dry_run: bool,
+}
+
+impl Hash for Subject {
+    /// Not the settings, which are the same for all that go back to a queue.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { delivery, id, letter, queue: _, kept, anew, dry_run } = self;
+        (delivery, id, letter, kept, anew, dry_run).hash(state);
+    }
 }
 
 /// What it wants next.
