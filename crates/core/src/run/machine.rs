@@ -8,14 +8,16 @@ mod sameness;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::command::{CommandKind, Context, Next};
+use super::command::{Command, CommandKind, Context, Next};
 use super::delivery::Handling;
+use super::measures::RetryClass;
 use super::summary::Summary;
 use super::{Effect, Event, Note, Outcome, Reply, Service, Step, Tag, Target, Trouble};
 use crate::config::QueueConfig;
 use crate::id::Names;
-use crate::message::{Delivery, LockRef};
+use crate::message::{Delivery, LockRef, property};
 use crate::time::Instant;
+use crate::trace::Trace;
 use keys::{KeyLine, Place, Remembered};
 
 /// How long claimed messages wait for the claims of others, before the processor is called without those.
@@ -40,6 +42,10 @@ struct Slot {
     command: Option<CommandKind>,
     /// When to look again, while another holds the record.
     wait_until: Option<Instant>,
+    /// Why it is tried again, should it be: the class that the processor's last answer would make it.
+    retry_class: Option<RetryClass>,
+    /// The code with which it was given up, once its poison copy is asked for.
+    dead_letter: Option<String>,
 }
 
 /// A run of one queue. See the [module](super) for how to drive it.
@@ -284,7 +290,16 @@ impl Run {
             self.gather_until.get_or_insert(now.plus(self.queue.gather));
         }
         let place = Place::of(&handling);
-        let slot = Slot { handling, received: now, place, after_twin: false, command: None, wait_until: None };
+        let slot = Slot {
+            handling,
+            received: now,
+            place,
+            after_twin: false,
+            command: None,
+            wait_until: None,
+            retry_class: None,
+            dead_letter: None,
+        };
         self.slots.insert(tag, slot);
     }
 
@@ -301,6 +316,9 @@ impl Run {
             Some(slot) => {
                 if slot.command.take_if(|asked| *asked == kind).is_none() {
                     return;
+                }
+                if kind == CommandKind::Write && reply == Reply::Refused && slot.handling.held().is_some() {
+                    self.summary.measures.fence_rejections += 1;
                 }
                 self.summary.called(kind, calls, slot.place.is_some());
                 false
@@ -332,7 +350,7 @@ impl Run {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        self.summary.processed(steps.len(), took);
+        self.summary.processed(tags.len(), steps.len(), took);
         self.processing = false;
         self.longest_call = self.longest_call.max(took);
         // A call that outlasted the run has not lost its claims by that: there is time to write down what it did.
@@ -344,6 +362,14 @@ impl Run {
         let mut steps = steps.into_iter();
         for tag in tags {
             let Some(step) = wrong.clone().or_else(|| steps.next()) else { return };
+            if let Some(slot) = self.slots.get_mut(tag) {
+                slot.retry_class = match &step {
+                    Step::Retry { .. } if wrong.is_some() => Some(RetryClass::StepCount),
+                    Step::Retry { .. } => Some(RetryClass::Processor),
+                    Step::More(_) => Some(RetryClass::ExecutionTimeout),
+                    Step::Done(_) | Step::Reject(_) => None,
+                };
+            }
             if self.key_ends(*tag).is_some_and(|ends| now >= ends) {
                 self.step(*tag, now, effects, |handling, _| handling.overrun());
                 continue;
@@ -365,8 +391,19 @@ impl Run {
         let last_look = now >= self.release_at();
         let Some(slot) = self.slots.get_mut(&tag) else { return };
         let mut context = Context { queue: &self.queue, names: &mut self.names, now, ending, last_look };
-        match act(&mut slot.handling, &mut context) {
+        let before = slot.handling.held().map(|held| held.record.step);
+        let next = act(&mut slot.handling, &mut context);
+        if let Some(record) = slot.handling.held().map(|held| &held.record) {
+            match before {
+                None => self.summary.measures.claimed(record.epoch),
+                Some(step) => self.summary.measures.checkpoints += u64::from(record.step > step),
+            }
+        }
+        match next {
             Next::Do(command) => {
+                if let Command::Send(copy) = &command {
+                    slot.dead_letter = copy.message.properties.text(property::DEAD_LETTER_REASON).map(str::to_owned);
+                }
                 slot.command = Some(command.kind());
                 effects.push(Effect::Perform { tag, command });
             }
@@ -383,11 +420,25 @@ impl Run {
         }
     }
 
+    fn measure(&mut self, slot: &Slot, outcome: &Outcome) {
+        match outcome {
+            Outcome::Retried => {
+                slot.retry_class.into_iter().for_each(|class| self.summary.measures.retried(class));
+            }
+            Outcome::Parked | Outcome::Mismatched => {
+                slot.dead_letter.iter().for_each(|code| self.summary.measures.gave_up(code));
+            }
+            _ => {}
+        }
+    }
+
     fn finish(&mut self, tag: Tag, outcome: Outcome, now: Instant, effects: &mut Vec<Effect>) {
         let Some(slot) = self.slots.remove(&tag) else { return };
         self.alone.take_if(|alone| *alone == tag);
         self.leave_line(tag, &slot, &outcome);
-        let note = Note { id: slot.handling.id().to_owned(), outcome };
+        let trace = Trace::of_message(&slot.handling.delivery().properties);
+        let note = Note { id: slot.handling.id().to_owned(), outcome, trace };
+        self.measure(&slot, &note.outcome);
         if note.outcome == Outcome::Unanswered {
             let why = "writes go unanswered".to_owned();
             self.stop_receiving(&Trouble::Unavailable(Service::Storage, why));

@@ -23,6 +23,7 @@ mod copies;
 pub mod delivery;
 mod lock;
 mod machine;
+mod measures;
 pub mod redrive;
 mod summary;
 #[cfg(test)]
@@ -36,10 +37,12 @@ use bytes::Bytes;
 pub use command::{Command, CommandKind, Context, Held, Next, Reply};
 pub use copies::Copy;
 pub use machine::Run;
+pub use measures::{BATCH_BOUNDS, CALL_BOUNDS, Histogram, Measures, RetryClass};
 pub use summary::{CallCounts, LockKeys, Summary, TroubleKind, TroubleReport, WithoutKey};
 
 use crate::message::{Delivery, LockRef};
 use crate::time::{Instant, UnixTime};
+use crate::trace::Trace;
 
 /// Names a delivery, or a lock key, within its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -248,6 +251,8 @@ pub struct Note {
     pub id: String,
     /// What happened.
     pub outcome: Outcome,
+    /// The trace that the message belongs to.
+    pub trace: Option<Trace>,
 }
 
 impl Outcome {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::command::CommandKind;
+use super::measures::Measures;
 use super::{Note, Outcome, Service, Trouble};
 use crate::message::Delivery;
 
@@ -156,6 +157,9 @@ pub struct Summary {
     /// The locks of lock keys.
     #[serde(default)]
     pub lock_keys: LockKeys,
+    /// What is measured beyond that.
+    #[serde(default)]
+    pub measures: Measures,
     /// Milliseconds in the processor, all calls together.
     pub process_milliseconds: u64,
     /// The longest time from receiving a message to its end, in milliseconds.
@@ -273,7 +277,8 @@ impl Summary {
         self.lock_keys.calls.count(kind, calls);
     }
 
-    pub(super) fn processed(&mut self, steps: usize, took: Duration) {
+    pub(super) fn processed(&mut self, messages: usize, steps: usize, took: Duration) {
+        self.measures.called(messages, took);
         self.process_calls += 1;
         self.steps += u64::try_from(steps).unwrap_or(u64::MAX);
         self.process_milliseconds += milliseconds(took);

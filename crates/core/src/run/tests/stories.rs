@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::sim::{Fate, Worker, World, queue, run};
 use crate::record::{Checkpoint, State};
-use crate::run::{Step, Work};
+use crate::run::{RetryClass, Step, Work};
 
 fn done(_: &Work) -> Step {
     Step::Done(None)
@@ -46,6 +46,9 @@ fn steps_go_on_from_checkpoint_to_checkpoint() {
     assert_eq!(seen, [(0, None), (1, Some(vec![0])), (2, Some(vec![1]))]);
     assert_eq!(world.record("m").unwrap().result.as_deref(), Some("all"));
     assert_eq!(summary.calls.renew, 2, "the broker's lock is renewed at each checkpoint");
+    let measures = summary.measures;
+    assert_eq!((measures.checkpoints, measures.claims, measures.takeovers), (2, 1, 0));
+    assert_eq!((measures.calls.counts.iter().sum::<u64>(), measures.batches.sum), (3, 3));
 }
 
 #[test]
@@ -63,6 +66,7 @@ fn a_failure_is_released_and_its_copy_comes_when_it_is_due() {
     assert_eq!((summary.received, summary.retried, summary.done), (2, 1, 1), "{summary:?}");
     assert_eq!(attempts, [(1, 1), (2, 2)]);
     assert_eq!((world.queued(), world.record("m").unwrap().failures), (0, 1));
+    assert_eq!((summary.measures.retries[&RetryClass::Processor], summary.measures.takeovers), (1, 1));
 }
 
 #[test]
@@ -75,6 +79,7 @@ fn a_rejected_message_is_copied_marked_and_completed() {
     assert_eq!((world.poison.len(), world.queued()), (1, 0));
     assert_eq!(world.poison[0].properties.text("DeadLetterReason"), Some("rejected"));
     assert_eq!(world.poison[0].properties.text("DeadLetterErrorDescription"), Some("bad"));
+    assert_eq!(summary.measures.dead_letters, [("rejected".to_owned(), 1)].into());
 }
 
 #[test]
