@@ -1,4 +1,5 @@
-//! The little of Service Bus' management API (Atom over HTTP) that a doctor needs: read a queue's settings, make a queue.
+//! The little of Service Bus' management API (Atom over HTTP) that is needed here: read a queue's settings and the number of
+//! its messages, make a queue.
 //!
 //! As `oncebus-azure`, and unlike its callers, this is pure: it builds requests and reads responses. It is here because
 //! nothing but the command line has any business with the right Manage.
@@ -21,17 +22,19 @@ pub(super) const MESSAGE_TTL: &str = "P3D";
 
 /// What a queue is on Service Bus, as far as it matters here. A field is `None` where the answer does not have it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Description {
-    pub(super) lock_duration: Option<Duration>,
-    pub(super) max_delivery_count: Option<u32>,
-    pub(super) requires_session: bool,
+pub(crate) struct Description {
+    pub(crate) lock_duration: Option<Duration>,
+    pub(crate) max_delivery_count: Option<u32>,
+    pub(crate) requires_session: bool,
     /// Any but `Active`.
-    pub(super) inactive: Option<String>,
+    pub(crate) inactive: Option<String>,
+    /// Messages that are there to be received, locked ones among them.
+    pub(crate) active_messages: Option<u64>,
 }
 
 /// What reading a queue's settings came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// It is there.
     Queue(Description),
     /// It is not.
@@ -50,7 +53,7 @@ pub(super) enum Made {
 }
 
 /// Asks for a queue's settings. Read the answer with [`read_found`].
-pub(super) fn get(connection: &ServiceBusConnection, queue: &str, now: UnixTime) -> Request<Bytes> {
+pub(crate) fn get(connection: &ServiceBusConnection, queue: &str, now: UnixTime) -> Request<Bytes> {
     request(Method::GET, connection, queue, Bytes::new(), now)
 }
 
@@ -80,7 +83,7 @@ pub(super) fn put(
 }
 
 /// Reads the answer to [`get`]. A missing queue is a 200 with an empty feed.
-pub(super) fn read_found(response: &Response<Bytes>) -> Found {
+pub(crate) fn read_found(response: &Response<Bytes>) -> Found {
     match response.status() {
         StatusCode::OK => {
             let body = String::from_utf8_lossy(response.body());
@@ -128,6 +131,7 @@ fn description(entry: &str) -> Description {
         max_delivery_count: element(entry, "MaxDeliveryCount").and_then(|text| text.parse().ok()),
         requires_session: element(entry, "RequiresSession") == Some("true"),
         inactive: element(entry, "Status").filter(|status| *status != "Active").map(str::to_owned),
+        active_messages: element(entry, "ActiveMessageCount").and_then(|text| text.parse().ok()),
     }
 }
 
@@ -197,12 +201,14 @@ mod tests {
     fn a_queue_tells_its_settings_and_an_empty_feed_that_there_is_none() {
         let entry = "<entry><title>q</title><content><QueueDescription xmlns:i=\"x\"><LockDuration>PT1M30S</LockDuration>\
             <RequiresSession>false</RequiresSession><MaxDeliveryCount>10</MaxDeliveryCount><d:Status>SendDisabled</d:Status>\
+            <CountDetails><d2p1:ActiveMessageCount>7</d2p1:ActiveMessageCount></CountDetails>\
             <EntityAvailabilityStatus>Available</EntityAvailabilityStatus></QueueDescription></content></entry>";
         let expected = Description {
             lock_duration: Some(Duration::from_secs(90)),
             max_delivery_count: Some(10),
             requires_session: false,
             inactive: Some("SendDisabled".to_owned()),
+            active_messages: Some(7),
         };
         assert_eq!(read_found(&answer(200, entry)), Found::Queue(expected));
         let feed = "<feed><title>Publicly Listed Services</title></feed>";

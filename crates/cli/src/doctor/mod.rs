@@ -7,7 +7,7 @@
 //! What it leaves behind: one empty blob, `doctor/probe`, that the next doctor uses again (a credential that may not delete
 //! cannot take it away). It takes no message, sends none, and prints no secret.
 
-mod management;
+pub(crate) mod management;
 mod queues;
 mod report;
 mod storage;

@@ -3,26 +3,41 @@
 //! No Service Bus trigger exists for Spin, so somebody must ask the queue handler to run, again and again. A [`Pump`] has a
 //! number of workers per queue; each asks for a run (`POST {app}/internal/queues/{queue}/run`), reads its summary, and
 //! asks for the next: at once after a run that had messages or that waited for them until its end, after a pause
-//! ([`backoff`]) when the run came back early and empty, failed, or met trouble. An outage is said once, and its
-//! end once ([`outage`]).
+//! ([`backoff`]) when the run came back early and empty, failed, or met trouble. The lanes of a priority group share the workers of their queues
+//! ([`lanes`]). An outage is said once, and its end once ([`outage`]).
+//!
+//! What runs did is summed up ([`board`]): in [`Totals`], as [`metrics`] at an [`endpoint`], and as the [`backlog`] that some routes go by.
 //!
 //! Promises: [`Pump::stop`] begins no new run and waits for those under way; what a run did is in [`Totals`] before it
 //! counts as over. Several pumps may work on one queue: the records keep them apart.
 //!
 //! Not for: deciding anything about messages. All state is in the broker and in the records; a pump may die at any time.
 
+mod backlog;
 mod backoff;
+mod board;
 mod command;
+mod endpoint;
+mod lanes;
+mod metrics;
 mod outage;
 mod request;
 mod totals;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+pub(crate) use backlog::Watch;
+use board::Board;
 pub(crate) use command::{Args, run};
+use endpoint::Endpoint;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use lanes::{Ended, Lanes};
+use oncebus_core::config::Config;
+use oncebus_core::ingest::routing::Strategy;
 use oncebus_core::run::Summary;
 use oncebus_core::secret::Secret;
 use oncebus_core::time::Instant;
@@ -43,12 +58,31 @@ pub(crate) struct Options {
     pub(crate) token: Secret,
     /// The queues.
     pub(crate) queues: Vec<String>,
+    /// The groups of lanes among them ([`lanes_of`]).
+    pub(crate) lanes: Vec<LaneGroup>,
     /// How many runs to keep going for each queue.
     pub(crate) runs: usize,
     /// How long each run lasts.
     pub(crate) length: Duration,
     /// The most messages per call of the processor; `None` is the queue's own setting.
     pub(crate) batch: Option<u64>,
+    /// Where to answer `GET /metrics`, if anywhere.
+    pub(crate) metrics: Option<SocketAddr>,
+    /// The backlog to write down, if some route goes by it.
+    pub(crate) watch: Option<Watch>,
+}
+
+/// Queues that share their runs by weight, the highest lane first.
+pub(crate) type LaneGroup = Vec<(String, u32)>;
+
+/// The groups of lanes of a configuration, as far as they are among these queues.
+pub(crate) fn lanes_of(config: &Config, queues: &[String]) -> Vec<LaneGroup> {
+    let groups = config.routing.all_groups().filter(|group| matches!(group.strategy, Strategy::Priority(_)));
+    let lanes = groups.map(|group| {
+        let lanes = group.queues.iter().filter(|lane| queues.contains(&lane.queue));
+        lanes.map(|lane| (lane.queue.clone(), lane.weight)).collect::<LaneGroup>()
+    });
+    lanes.filter(|lanes| lanes.len() > 1).collect()
 }
 
 /// A running pump. Dropping it abandons the runs under way (the app finishes them by itself); [`Pump::stop`] waits.
@@ -56,84 +90,149 @@ pub(crate) struct Options {
 pub(crate) struct Pump {
     stop: watch::Sender<bool>,
     workers: JoinSet<()>,
-    totals: watch::Receiver<Totals>,
+    /// What goes on as long as there are workers.
+    beside: JoinSet<()>,
+    board: Arc<Board>,
+    metrics: Option<SocketAddr>,
 }
 
 impl Pump {
     /// Starts all workers.
     ///
     /// # Errors
-    /// When no HTTP client can be made.
+    /// When no HTTP client can be made, or nobody can listen where metrics are wanted.
     pub(crate) fn start(options: &Options) -> anyhow::Result<Self> {
         let platform = Native::new().context("cannot set up HTTP")?;
         let (stop, stopping) = watch::channel(false);
-        let (totals, sum) = watch::channel(Totals::default());
-        let totals = Arc::new(totals);
-        let mut workers = JoinSet::new();
-        for queue in &options.queues {
-            let outage = Arc::new(Mutex::new(Outage::default()));
+        let board = Arc::new(Board::new(&options.queues));
+        let (mut workers, mut beside) = (JoinSet::new(), JoinSet::new());
+        let runner = |queue: &str| -> anyhow::Result<Arc<Runner>> {
+            Ok(Arc::new(Runner {
+                platform: platform.clone(),
+                queue: queue.to_owned(),
+                run: RunUrl::new(options, queue)?,
+                length: options.length,
+                outage: Mutex::default(),
+                board: Arc::clone(&board),
+            }))
+        };
+        let in_lanes: BTreeSet<&String> = options.lanes.iter().flatten().map(|(queue, _)| queue).collect();
+        for queue in options.queues.iter().filter(|queue| !in_lanes.contains(queue)) {
+            let runner = runner(queue)?;
             for _ in 0..options.runs {
-                let worker = Worker {
-                    platform: platform.clone(),
-                    queue: queue.clone(),
-                    run: RunUrl::new(options, queue)?,
-                    length: options.length,
-                    outage: Arc::clone(&outage),
-                    totals: Arc::clone(&totals),
-                };
-                workers.spawn(worker.work(stopping.clone()));
+                workers.spawn(work(Arc::clone(&runner), stopping.clone()));
             }
         }
-        Ok(Self { stop, workers, totals: sum })
+        for group in &options.lanes {
+            let runners = group.iter().map(|(queue, _)| runner(queue)).collect::<Result<Vec<_>, _>>()?;
+            let weights = group.iter().map(|(_, weight)| *weight);
+            let lanes = Lanes::new(weights, options.runs.saturating_mul(group.len()), options.length);
+            workers.spawn(work_lanes(lanes, runners, platform.clone(), stopping.clone()));
+        }
+        let endpoint = options.metrics.map(Endpoint::listen).transpose()?;
+        let metrics = endpoint.as_ref().map(|endpoint| endpoint.address);
+        if let Some(endpoint) = endpoint {
+            beside.spawn(endpoint.serve(Arc::clone(&board)));
+        }
+        if let Some(watch) = options.watch.clone() {
+            beside.spawn(watch.keep(platform, Arc::clone(&board)));
+        }
+        Ok(Self { stop, workers, beside, board, metrics })
     }
 
     /// What all finished runs did so far, kept current.
     pub(crate) fn totals(&self) -> watch::Receiver<Totals> {
-        self.totals.clone()
+        self.board.totals()
+    }
+
+    /// Where metrics are.
+    pub(crate) fn metrics_url(&self) -> Option<String> {
+        self.metrics.map(|address| format!("http://{address}/metrics"))
     }
 
     /// Begins no new run, waits for those under way, and says what all of them did.
     pub(crate) async fn stop(mut self) -> Totals {
         self.stop.send_replace(true);
         while self.workers.join_next().await.is_some() {}
-        self.totals.borrow().clone()
+        self.beside.shutdown().await;
+        self.board.totals().borrow().clone()
     }
 }
 
-/// Keeps one run going.
-struct Worker {
+/// Keeps one run of a queue going.
+async fn work(runner: Arc<Runner>, mut stopping: watch::Receiver<bool>) {
+    let mut in_vain = 0;
+    while !*stopping.borrow() {
+        in_vain = match runner.run().await.next {
+            Next::AtOnce => 0,
+            Next::Pause => in_vain + 1,
+        };
+        if in_vain > 0 {
+            let pause = backoff::pause(in_vain, runner.platform.draw());
+            tokio::select! {
+                () = runner.platform.sleep(pause) => {}
+                // Closed means that the pump is gone: the loop's condition cannot change any more.
+                changed = stopping.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+/// Keeps the runs of a group of lanes going.
+async fn work_lanes(
+    mut lanes: Lanes,
+    runners: Vec<Arc<Runner>>,
+    platform: Native,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut runs = FuturesUnordered::new();
+    loop {
+        let stop = *stopping.borrow();
+        while let Some(turn) = (!stop).then(|| lanes.next(platform.now())).flatten() {
+            let Some(runner) = runners.get(turn.lane).cloned() else { return };
+            runs.push(async move { (turn, runner.run().await) });
+        }
+        if stop && runs.is_empty() {
+            return;
+        }
+        let pause = lanes.next_wake().filter(|_| !stop).map(|wake| platform.now().until(wake));
+        tokio::select! {
+            Some((turn, ended)) = runs.next() => lanes.ended(turn, ended, platform.draw(), platform.now()),
+            () = platform.sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+            // Closed means that the pump is gone.
+            changed = stopping.changed(), if !stop => if changed.is_err() { return },
+            else => return,
+        }
+    }
+}
+
+/// Asks for runs of one queue, and writes down what comes of them.
+#[derive(Debug)]
+struct Runner {
     platform: Native,
     queue: String,
     run: RunUrl,
     length: Duration,
-    /// Shared by the workers of a queue.
-    outage: Arc<Mutex<Outage>>,
-    totals: Arc<watch::Sender<Totals>>,
+    outage: Mutex<Outage>,
+    board: Arc<Board>,
 }
 
-impl Worker {
-    async fn work(self, mut stopping: watch::Receiver<bool>) {
-        let mut in_vain = 0;
-        while !*stopping.borrow() {
-            let began = self.platform.now();
-            let answer = self.run.ask(&self.platform).await;
-            let took = self.platform.now().since(began);
-            self.report(began, &answer);
-            let next = answer.as_ref().map_or(Next::Pause, |summary| Next::after(summary, took, self.length));
-            if let Ok(summary) = answer {
-                self.totals.send_modify(|totals| totals.add(&summary));
+impl Runner {
+    /// One run.
+    async fn run(&self) -> Ended {
+        let began = self.platform.now();
+        let answer = self.run.ask(&self.platform).await;
+        let now = self.platform.now();
+        let took = now.since(began);
+        self.report(began, &answer);
+        match answer {
+            Ok(summary) => {
+                self.board.ran(&self.queue, &summary, now);
+                Ended { took, worked: summary.received > 0, next: Next::after(&summary, took, self.length) }
             }
-            in_vain = match next {
-                Next::AtOnce => 0,
-                Next::Pause => in_vain + 1,
-            };
-            if in_vain > 0 {
-                let pause = backoff::pause(in_vain, self.platform.draw());
-                tokio::select! {
-                    () = self.platform.sleep(pause) => {}
-                    // Closed means that the pump is gone: the loop's condition cannot change any more.
-                    changed = stopping.changed() => if changed.is_err() { return },
-                }
+            Err(_) => {
+                self.board.failed(&self.queue);
+                Ended { took, worked: false, next: Next::Pause }
             }
         }
     }
@@ -210,14 +309,39 @@ mod tests {
     }
 
     #[test]
+    fn lanes_are_the_queues_of_priority_groups_that_are_pumped() {
+        let document = "
+            [queues]
+            a = { group = 'g' }
+            b = { group = 'g' }
+            c = { group = 'g' }
+            [[routes]]
+            queues = ['a', 'b', 'c']
+            strategy = 'priority'
+            priority_header = 'p'
+            priorities = ['1', '2', '3']
+        ";
+        let config = Config::parse(document).unwrap();
+        let lanes =
+            |queues: &[&str]| lanes_of(&config, &queues.iter().map(|queue| (*queue).to_owned()).collect::<Vec<_>>());
+        let all: LaneGroup = vec![("a".to_owned(), 4), ("b".to_owned(), 2), ("c".to_owned(), 1)];
+        assert_eq!(lanes(&["c", "b", "a"]), std::slice::from_ref(&all));
+        assert_eq!(lanes(&["a", "c"]), [vec![all[0].clone(), all[2].clone()]]);
+        assert!(lanes(&["c"]).is_empty(), "there is nobody to share with");
+    }
+
+    #[test]
     fn the_batch_is_left_to_the_queue_unless_it_is_given() {
         let mut options = Options {
             app_url: "http://h/".to_owned(),
             token: Secret::new("t"),
             queues: Vec::new(),
+            lanes: Vec::new(),
             runs: 1,
             length: LENGTH,
             batch: None,
+            metrics: None,
+            watch: None,
         };
         assert_eq!(run_path(&options, "q"), "http://h/internal/queues/q/run?seconds=20");
         options.batch = Some(8);

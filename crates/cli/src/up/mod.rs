@@ -32,7 +32,7 @@ pub(crate) use variables::{Document, Secrets, Variables};
 
 use crate::demo::Demo;
 use crate::document;
-use crate::pump::{self, Pump, Totals};
+use crate::pump::{self, Pump, Totals, Watch};
 use crate::secrets;
 use crate::signals::Signals;
 
@@ -70,6 +70,9 @@ pub(crate) struct Args {
     /// Runs to keep going for each queue.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     runs: u16,
+    /// Answer GET /metrics here, in the text format of Prometheus.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
     /// Send 1,000 messages, 100 of them twice, wait until they are processed, count, and end.
     #[arg(long)]
     pub(crate) demo: bool,
@@ -154,13 +157,20 @@ impl Up {
         let start = Start { kind, manifest, listen, url: &url, sqlite, variables: &variables, run_token };
         let app = App::start(start, &platform, |text| say(args, text)).await?;
 
+        let queues: Vec<String> = document.config.queues.keys().cloned().collect();
+        let watched = !document.config.routing.watched().is_empty();
         let options = pump::Options {
             app_url: url,
             token: secrets.run_token.clone(),
-            queues: document.config.queues.keys().cloned().collect(),
+            lanes: pump::lanes_of(&document.config, &queues),
+            queues,
             runs: usize::from(args.runs),
             length: if args.demo { DEMO_RUN } else { RUN },
             batch: None,
+            metrics: args.metrics_listen,
+            // A credential without the right Manage is said once, and then the backlog is how long messages waited.
+            watch: watched
+                .then(|| Watch::new(&document.config, services.storage.clone(), Some(services.listen.clone()))),
         };
         let pump = Pump::start(&options)?;
         Ok(Self { pump, app, emulated, options, config: document.config, kind, secrets, platform })
@@ -174,8 +184,10 @@ impl Up {
             Kind::None => "app, elsewhere",
         };
         let emulated = self.emulated.iter().flat_map(Emulated::addresses);
+        let metrics = self.pump.metrics_url().map(|url| ("metrics", url));
         let mut lines: Vec<String> = std::iter::once((app, self.options.app_url.clone()))
             .chain(emulated)
+            .chain(metrics)
             .map(|(name, address)| format!("  {name:<22} {address}"))
             .collect();
         if let Some(queue) = self.config.queues.keys().next() {
