@@ -5,8 +5,11 @@ use futures::Stream;
 use oncebus_core::config::ConfigError;
 use oncebus_core::ingest::access::signature::Policy;
 use oncebus_core::ingest::access::{Access, Caller, check_key};
+use oncebus_core::ingest::cloudevents::Mode;
 use oncebus_core::ingest::head::Head;
 use oncebus_core::ingest::route::Route;
+use oncebus_core::ingest::size::Sizes;
+use oncebus_core::problem::Problem;
 use oncebus_runtime::platform::Platform;
 
 use crate::answer::Refusal;
@@ -37,8 +40,11 @@ where
         Access::Signatures(policy) => {
             let claimed = policy.read(head, platform.wall())?;
             has_a_secret(policy, settings)?;
-            let body =
-                if head.method == "POST" { read_body(head, body, limit(settings, route)).await? } else { Bytes::new() };
+            let body = if head.method == "POST" {
+                read_body(head, body, limit(settings, route, head)?).await?
+            } else {
+                Bytes::new()
+            };
             let caller = policy.verify(&claimed, head, &body, &settings.access_secrets)?;
             Ok((caller, Body::Read(Some(body))))
         }
@@ -46,11 +52,13 @@ where
 }
 
 /// How much of a body may be read before it is known whose it is: what the path takes at the most.
-const fn limit(settings: &Settings, route: &Route) -> usize {
-    match route {
-        Route::Batch { .. } => settings.config.max_batch_bytes,
-        _ => settings.config.max_message_bytes,
-    }
+fn limit(settings: &Settings, route: &Route, head: &Head) -> Result<usize, Problem> {
+    let sizes = Sizes::of_any(&settings.config);
+    Ok(match (route, Mode::of(head)?) {
+        (Route::Batch { .. }, _) | (Route::Messages { .. }, Some(Mode::Batched)) => settings.config.max_batch_bytes,
+        (_, Some(Mode::Structured)) => sizes.most_json(),
+        _ => sizes.most(),
+    })
 }
 
 /// Without any secret nobody could be told from a stranger, and the operator is told so.

@@ -120,6 +120,12 @@ impl Service {
         problem.with("service", self.name())
     }
 
+    /// The same for a message that was not sent for it.
+    #[must_use]
+    pub fn problem_of_unsent(self, failure: &Failure) -> Problem {
+        failure.to_problem_of_unsent().with("service", self.name())
+    }
+
     /// A failure of this service as the end of a request.
     #[must_use]
     pub fn refusal(self, failure: &Failure) -> Refusal {

@@ -56,7 +56,8 @@ where
         return Err(too_large(Some(length), limit, "the body"));
     }
     let mut stream = pin!(stream);
-    let mut body = BytesMut::new();
+    // As large as it is said to be: a buffer that grows is there twice while it does.
+    let mut body = BytesMut::with_capacity(declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(0));
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|_| broken_off())?;
         if body.len().saturating_add(chunk.len()) > limit {
@@ -95,7 +96,8 @@ where
     select(pin!(rest), pin!(clock.sleep(DISCARD_TIME))).await;
 }
 
-fn broken_off() -> Problem {
+/// A body that ended before its end.
+pub(crate) fn broken_off() -> Problem {
     Problem::new(Kind::Malformed, "the body broke off before its end")
 }
 

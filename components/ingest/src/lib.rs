@@ -5,7 +5,7 @@
 //!
 //! * [`serve`]: from the head of a request and its body to the answer, over any platform.
 //! * [`messages`], [`routed`], [`batch`], [`twilio`]: what sends. [`status`], [`health`]: what looks.
-//! * [`access`]: who sends. [`door`]: whether it was sent before.
+//! * [`access`]: who sends. [`handshake`]: who asks whether it may. [`door`]: whether it was sent before.
 //! * [`body`], [`answer`], [`log`]: what all of them use.
 //! * `entry` (wasm only): what Spin calls.
 
@@ -18,6 +18,7 @@ pub mod body;
 pub mod door;
 #[cfg(target_family = "wasm")]
 mod entry;
+pub mod handshake;
 pub mod health;
 pub mod log;
 pub mod messages;

@@ -1,13 +1,15 @@
-//! `POST /queues/{queue}/messages`: one message.
+//! `POST /queues/{queue}/messages`: one message, or one event.
 
 use bytes::Bytes;
 use futures::Stream;
 use http::header;
 use oncebus_core::config::{DoorConfig, Idempotency, QueueConfig};
 use oncebus_core::id::check_logical_id;
+use oncebus_core::ingest::cloudevents::{self, Mode};
 use oncebus_core::ingest::entry::{Entry, location};
 use oncebus_core::ingest::head::Head;
 use oncebus_core::ingest::schedule::{Schedule, When};
+use oncebus_core::ingest::size::{Fit, Sizes};
 use oncebus_core::message::Properties;
 use oncebus_core::problem::{Kind, Problem};
 use oncebus_core::time::Instant;
@@ -15,10 +17,11 @@ use oncebus_core::trace::Trace;
 use oncebus_runtime::platform::Platform;
 
 use crate::answer::{Answer, Refusal, Service};
-use crate::door;
 use crate::serve::{Context, read_body};
+use crate::{batch, door};
 
-/// Takes the body as opaque bytes, and answers 202 without a body once the broker has said 201.
+/// Takes the body as opaque bytes, or the event that it is, and answers 202 without a body once the broker has said 201. An array of events is a batch, and
+/// answered as one: whoever delivers events has one address for both.
 ///
 /// # Errors
 /// Nothing was accepted; or no answer came, and a repetition under the same id is harmless.
@@ -27,8 +30,11 @@ where
     P: Platform,
     S: Stream<Item = Result<Vec<u8>, E>>,
 {
+    if Mode::of(head)? == Some(Mode::Batched) {
+        return batch::post(context, queue, head, body).await;
+    }
     let queue = context.queue(queue)?;
-    let taken = take(context, &queue.door, head, body).await?;
+    let taken = take(context, &queue.door, &Sizes::of(&context.settings.config, queue), head, body).await?;
     deliver(context, queue, &taken).await
 }
 
@@ -52,33 +58,60 @@ pub struct Accepted {
     pub id: String,
 }
 
-/// Makes a message of a request, named as the door of its queue says.
+/// Makes a message of a request: of its body, named as the door of its queue says; or of the event that it is, whose name is its own.
 ///
 /// # Errors
 /// It cannot be one.
-pub async fn take<P, S, E>(context: &Context<'_, P>, door: &DoorConfig, head: &Head, body: S) -> Result<Taken, Refusal>
+pub async fn take<P, S, E>(
+    context: &Context<'_, P>,
+    door: &DoorConfig,
+    sizes: &Sizes,
+    head: &Head,
+    body: S,
+) -> Result<Taken, Refusal>
 where
     P: Platform,
     S: Stream<Item = Result<Vec<u8>, E>>,
 {
-    let limit = context.settings.config.max_message_bytes;
+    match Mode::of(head)? {
+        Some(Mode::Structured) => {
+            let (key, schedule) = (head.lock_key()?, Schedule::of(head)?);
+            let event = read_body(head, body, sizes.most_json()).await?;
+            return Ok(Taken::event(cloudevents::event(&event, key.as_deref())?, head, schedule));
+        }
+        Some(Mode::Binary) => {
+            let taken = Taken::event(cloudevents::binary(head)?, head, Schedule::of(head)?);
+            let limit = sizes.body_limit(&taken.entry)?;
+            return Ok(taken.with_body(read_body(head, body, limit).await?));
+        }
+        Some(Mode::Batched) => {
+            let detail = "an array of events goes to a queue: /queues/{queue}/batch";
+            return Err(Problem::new(Kind::UnsupportedContentType, detail).into());
+        }
+        None => {}
+    }
     if door.key_from.read_body() || door.lock_key_from.read_body() {
         let content_type = head.content_type()?;
         let schedule = Schedule::of(head)?;
-        let body = read_body(head, body, limit).await?;
+        let body = read_body(head, body, sizes.most()).await?;
         let names = Names::read(context, door, head, &body)?;
-        let taken = names.taken(content_type, head, schedule).with_body(body);
-        taken.entry.check_size(limit)?;
-        return Ok(taken);
+        return Ok(names.taken(content_type, head, schedule).with_body(body));
     }
     // All is in the head, so that nothing of a body is read that cannot be a message.
     let names = Names::read(context, door, head, &[])?;
     let taken = names.taken(head.content_type()?, head, Schedule::of(head)?);
-    let limit = taken.entry.body_limit(limit)?;
+    let limit = sizes.body_limit(&taken.entry)?;
     Ok(taken.with_body(read_body(head, body, limit).await?))
 }
 
 impl Taken {
+    /// An event: what it is called is its key, whoever brings it.
+    fn event(entry: Entry, head: &Head, schedule: Schedule) -> Self {
+        let mut entry = entry.traced(Trace::of_request(head).as_ref());
+        entry.message.time_to_live = schedule.time_to_live;
+        Self { key: Some(entry.id.clone()), entry, when: schedule.when }
+    }
+
     /// The same message, named as the door of this queue says: for one that was taken before its queue was known.
     ///
     /// # Errors
@@ -89,13 +122,12 @@ impl Taken {
         queue: &QueueConfig,
         head: &Head,
     ) -> Result<Self, Refusal> {
-        if queue.door == DoorConfig::default() {
+        if queue.door == DoorConfig::default() || Mode::of(head)?.is_some() {
             return Ok(self);
         }
         let names = Names::read(context, &queue.door, head, &self.entry.message.body)?;
         let id = if names.key.is_some() { names.id } else { self.entry.id.clone() };
         let entry = self.entry.renamed(id, names.lock_key.as_deref());
-        entry.check_size(context.settings.config.max_message_bytes)?;
         Ok(Self { entry, key: names.key, when: self.when })
     }
 
@@ -151,6 +183,8 @@ pub async fn deliver<P: Platform>(
     queue: &QueueConfig,
     taken: &Taken,
 ) -> Result<Answer, Refusal> {
+    // Before anything is written down about it.
+    Sizes::of(&context.settings.config, queue).check(&taken.entry)?;
     let Accepted { queue, id } = match (&taken.key, queue.door.idempotency) {
         (None, _) if queue.door.key_required => {
             let detail = format!("this queue takes nothing without a key: send {}", queue.door.key_from.in_words());
@@ -165,22 +199,31 @@ pub async fn deliver<P: Platform>(
     Ok(Answer::empty(202).header(header::LOCATION, location(&queue, &id)))
 }
 
-/// Sends one message, by itself, to be delivered when it says.
+/// Sends one message, by itself, to be delivered when it says. A body that is too large for the broker is stored first, where the queue has that.
 ///
 /// # Errors
-/// The broker did not say that it has it, or what time it is; or that time is too far ahead.
+/// It is too large, or nobody said that it is stored; the broker did not say that it has it, or what time it is; or that time is too far ahead.
 pub async fn send_at<P: Platform>(
     context: &Context<'_, P>,
     queue: &str,
-    mut entry: Entry,
+    entry: Entry,
     when: Option<When>,
     deadline: Instant,
 ) -> Result<(), Refusal> {
+    let sizes = Sizes::of(&context.settings.config, context.queue(queue)?);
     let broker = context.broker();
+    let (mut entry, body) = match sizes.fit(entry)? {
+        Fit::Whole(entry) => (entry, None),
+        Fit::Claimed { entry, blob, body } => (entry, Some((blob, body))),
+    };
     if let Some(when) = when {
         let (now, _) = broker.time(deadline).await;
         let now = now.map_err(|failure| Service::ServiceBus.refusal(&failure))?;
         entry.message.scheduled_for = when.by(now)?;
+    }
+    if let Some((blob, body)) = body {
+        let (stored, _) = context.records().store(&blob, body, deadline).await;
+        stored.map_err(|failure| Service::Storage.refusal(&failure))?;
     }
     let (sent, _) = broker.send(queue, &entry.message, deadline, false).await;
     sent.map_err(|failure| Service::ServiceBus.refusal(&failure))

@@ -8,6 +8,7 @@ use oncebus_core::ingest::entry::Entry;
 use oncebus_core::ingest::head::Head;
 use oncebus_core::ingest::routing::backlog::Backlog;
 use oncebus_core::ingest::routing::{Choice, Chosen, Facts, Fallback, Found, Key, Routing, Target, explain};
+use oncebus_core::ingest::size::Sizes;
 use oncebus_core::message::property;
 use oncebus_core::problem::{Kind, Problem};
 use oncebus_core::time::UnixTime;
@@ -43,7 +44,7 @@ where
 {
     let routing = routing(context)?;
     // The rules go by what the head says; the queue that they choose may name the message otherwise.
-    let taken = take(context, &DoorConfig::default(), head, body).await?;
+    let taken = take(context, &DoorConfig::default(), &Sizes::of_any(&context.settings.config), head, body).await?;
     let routed = route(context, routing, head, &taken.entry, None).await?;
     let queue = context.queue(&routed.queue)?;
     // Once per request: this is the only place that sets it.
@@ -62,8 +63,9 @@ where
 {
     let routing = routing(context)?;
     let made_up = head.logical_id()?.is_none();
-    let entry = take(context, &DoorConfig::default(), head, body).await?.entry;
-    let facts = Facts::new(head, &entry.message.body, None);
+    let entry =
+        take(context, &DoorConfig::default(), &Sizes::of_any(&context.settings.config), head, body).await?.entry;
+    let facts = Facts::new(head, &entry.message, None);
     let Decision { found, choice, backlog } = decide(context, routing, &facts, &entry).await;
     let backlog = backlog.as_ref().ok().map(|(backlog, _)| backlog);
     Ok(Answer::json(200, &explain(&found, choice.as_ref(), backlog, made_up)))
@@ -80,7 +82,7 @@ pub async fn route<P: Platform>(
     entry: &Entry,
     source: Option<&str>,
 ) -> Result<Routed, Problem> {
-    let facts = Facts::new(head, &entry.message.body, source);
+    let facts = Facts::new(head, &entry.message, source);
     let Decision { found, choice, .. } = decide(context, routing, &facts, entry).await;
     let no_route = || {
         let detail = format!("none of {} routes takes it; POST /routes/test says why", routing.rules.len());

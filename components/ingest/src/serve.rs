@@ -26,7 +26,7 @@ use serde_json::json;
 use crate::answer::{Answer, Refusal};
 use crate::log::Line;
 use crate::routed::{self, Routed};
-use crate::{access, batch, health, messages, status, twilio};
+use crate::{access, batch, handshake, health, messages, status, twilio};
 
 /// How long a request may take once its body is there. Twilio gives up after 15 s; others after 15 to 30.
 const TIME: Duration = Duration::from_secs(10);
@@ -179,6 +179,10 @@ where
         Ok(settings) => settings,
         Err(error) => return misconfigured(&error).into(),
     };
+    // Who asks whether it may deliver has nothing to show yet, and is not told what queues there are.
+    if head.method == "OPTIONS" {
+        return alone(handshake::options(&settings.config.cloudevents, route, head).unwrap_or_else(Answer::from));
+    }
     let (caller, body) = match access::admit(platform, &settings, route, head, body).await {
         Ok(admitted) => admitted,
         Err(refusal) => return alone(unadmitted(refusal, &settings.config.access)),
@@ -223,8 +227,8 @@ pub(crate) fn misconfigured(error: &ConfigError) -> Refusal {
 
 fn index() -> Answer {
     let routes = json!({ "name": "oncebus", "paths": {
-        "POST /queues/{queue}/messages": "one message: any content type, any bytes",
-        "POST /queues/{queue}/batch": "many messages: a JSON array, or NDJSON",
+        "POST /queues/{queue}/messages": "one message: any content type, any bytes; or a CloudEvent",
+        "POST /queues/{queue}/batch": "many messages: a JSON array, NDJSON, or CloudEvents",
         "GET /queues/{queue}/messages/{id}": "what became of a message",
         "POST /messages": "one message, to the queue that the configured routes choose",
         "POST /routes/test": "where the same request to /messages would go, and why; sends nothing",

@@ -2,10 +2,13 @@
 
 mod access;
 mod batches;
+mod claims;
 mod door;
+mod events;
 mod looking;
 mod routing;
 mod sending;
+mod streaming;
 mod tracing;
 mod webhooks;
 

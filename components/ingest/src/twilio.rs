@@ -35,7 +35,6 @@ where
     let content_type = head.content_type().unwrap_or_default();
     Signed { public_url, target: &head.target, content_type, body: &body }.verify(token, signature)?;
     let entry = twilio::entry(content_type, body)?.traced(Trace::of_request(head).as_ref());
-    entry.check_size(limit)?;
     send(context, queue, &entry).await?;
     Ok(Answer::with_body(200, TWIML_CONTENT_TYPE, EMPTY_TWIML))
 }

@@ -9,11 +9,11 @@
 //! ([`Delivery::sent_content_type`](oncebus_core::message::Delivery::sent_content_type)).
 
 use bytes::Bytes;
-use oncebus_core::message::{Outgoing, property};
-use serde::Serialize;
-use serde_json::{Map, Value};
+use oncebus_core::message::{Outgoing, Properties, PropertyValue, property};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 
-use crate::servicebus::{BrokerProperties, EncodeError, TtlForm, property_to_json};
+use crate::servicebus::{BrokerProperties, EncodeError, TtlForm, check_property};
 
 /// The content type that makes the broker take the array apart. Exactly this: a `charset` makes it one message.
 pub const CONTENT_TYPE: &str = "application/vnd.microsoft.servicebus.json";
@@ -27,7 +27,7 @@ pub const DEFAULT_LIMIT: usize = 240 * 1024;
 /// Messages that go out together. Each is serialised once, when it is added.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// `[`, the messages, and commas between them; the closing bracket is added by `body`.
+    /// `[`, the messages, and commas between them; the closing bracket is added by `into_body`.
     json: Vec<u8>,
     count: usize,
     limit: usize,
@@ -73,21 +73,24 @@ impl Batch {
     /// # Errors
     /// It does not fit, or a batch cannot carry it.
     pub fn push(&mut self, message: &Outgoing) -> Result<(), PushError> {
-        let item = item(message)?;
-        let alone = item.len() + "[]".len();
-        if alone > self.limit {
-            return Err(PushError::TooLarge { size: alone, limit: self.limit });
-        }
-        let comma = usize::from(self.count > 0);
-        if self.size() + comma + item.len() > self.limit {
-            return Err(PushError::Full);
-        }
+        let item = Item::of(message)?;
+        let before = self.json.len();
         if self.count > 0 {
             self.json.push(b',');
         }
-        self.json.extend_from_slice(&item);
-        self.count += 1;
-        Ok(())
+        let start = self.json.len();
+        #[expect(
+            clippy::expect_used,
+            reason = "strings and finite numbers are JSON, and a Vec takes all that is written"
+        )]
+        serde_json::to_writer(&mut self.json, &item).expect("strings and finite numbers");
+        let alone = self.json.len() - start + "[]".len();
+        if self.size() <= self.limit {
+            self.count += 1;
+            return Ok(());
+        }
+        self.json.truncate(before);
+        Err(if alone > self.limit { PushError::TooLarge { size: alone, limit: self.limit } } else { PushError::Full })
     }
 
     /// How many messages are in it.
@@ -109,11 +112,9 @@ impl Batch {
     }
 
     /// The request body.
-    pub(crate) fn body(&self) -> Bytes {
-        let mut body = Vec::with_capacity(self.size());
-        body.extend_from_slice(&self.json);
-        body.push(b']');
-        body.into()
+    pub(crate) fn into_body(mut self) -> Bytes {
+        self.json.push(b']');
+        self.json.into()
     }
 }
 
@@ -123,46 +124,75 @@ impl Default for Batch {
     }
 }
 
+/// A message as the broker takes it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Item<'a> {
     body: &'a str,
     #[serde(skip_serializing_if = "is_default")]
     broker_properties: BrokerProperties<'a>,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    user_properties: Map<String, Value>,
+    #[serde(skip_serializing_if = "UserProperties::is_empty")]
+    user_properties: UserProperties<'a>,
 }
 
 fn is_default(properties: &BrokerProperties<'_>) -> bool {
     *properties == BrokerProperties::default()
 }
 
-fn item(message: &Outgoing) -> Result<Vec<u8>, PushError> {
-    let body = std::str::from_utf8(&message.body).map_err(|_| PushError::NotText)?;
-    let mut user_properties = Map::new();
-    for (name, value) in message.properties.iter() {
-        user_properties.insert(name.to_owned(), property_to_json(name, value)?);
+impl<'a> Item<'a> {
+    fn of(message: &'a Outgoing) -> Result<Self, PushError> {
+        let body = std::str::from_utf8(&message.body).map_err(|_| PushError::NotText)?;
+        for (name, value) in message.properties.iter() {
+            check_property(name, value)?;
+        }
+        // A property that is there already is the original of a message that came in a batch itself.
+        let content_type = message.content_type.as_deref().filter(|text| !text.is_empty());
+        let content_type = content_type.filter(|_| message.properties.get(property::CONTENT_TYPE).is_none());
+        Ok(Self {
+            body,
+            broker_properties: BrokerProperties::of(message, TtlForm::TimeSpan)?,
+            user_properties: UserProperties { properties: &message.properties, content_type },
+        })
     }
-    // A property that is there already is the original of a message that came in a batch itself.
-    if message.properties.get(property::CONTENT_TYPE).is_none()
-        && let Some(content_type) = message.content_type.as_deref().filter(|text| !text.is_empty())
-    {
-        user_properties.insert(property::CONTENT_TYPE.to_owned(), Value::from(content_type));
+}
+
+/// The properties, and the content type beside them.
+struct UserProperties<'a> {
+    properties: &'a Properties,
+    content_type: Option<&'a str>,
+}
+
+impl UserProperties<'_> {
+    fn is_empty(&self) -> bool {
+        self.properties.is_empty() && self.content_type.is_none()
     }
-    let broker_properties = BrokerProperties::of(message, TtlForm::TimeSpan)?;
-    #[expect(clippy::expect_used, reason = "strings and finite numbers are JSON")]
-    let json =
-        serde_json::to_vec(&Item { body, broker_properties, user_properties }).expect("strings and finite numbers");
-    Ok(json)
+}
+
+impl Serialize for UserProperties<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.properties.iter() {
+            match value {
+                PropertyValue::Text(text) => map.serialize_entry(name, text)?,
+                PropertyValue::Integer(number) => map.serialize_entry(name, number)?,
+                PropertyValue::Double(number) => map.serialize_entry(name, number)?,
+                PropertyValue::Bool(truth) => map.serialize_entry(name, truth)?,
+            }
+        }
+        if let Some(content_type) = self.content_type {
+            map.serialize_entry(property::CONTENT_TYPE, content_type)?;
+        }
+        map.end()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use oncebus_core::message::{Properties, PropertyValue};
     use oncebus_core::time::UnixTime;
     use proptest::prelude::*;
+    use serde_json::Value;
 
     use super::*;
 
@@ -171,7 +201,7 @@ mod tests {
     }
 
     fn parsed(batch: &Batch) -> Value {
-        serde_json::from_slice(&batch.body()).unwrap()
+        serde_json::from_slice(&batch.clone().into_body()).unwrap()
     }
 
     #[test]
@@ -216,14 +246,14 @@ mod tests {
     fn what_a_batch_cannot_carry_is_refused_and_leaves_it_as_it_was() {
         let mut batch = Batch::with_limit(30);
         batch.push(&text("one")).unwrap();
-        let before = batch.body();
+        let before = batch.clone().into_body();
         let binary = Outgoing { body: Bytes::from_static(b"\xff"), ..Outgoing::default() };
         assert_eq!(batch.push(&binary), Err(PushError::NotText));
         assert_eq!(batch.push(&text("two")), Err(PushError::Full));
         assert_eq!(batch.push(&text(&"x".repeat(30))), Err(PushError::TooLarge { size: 43, limit: 30 }));
         let reserved = Outgoing { properties: Properties::from_iter([("Host", "x")]), ..text("") };
         assert!(matches!(batch.push(&reserved), Err(PushError::Encode(_))));
-        assert_eq!(batch.body(), before);
+        assert_eq!(batch.clone().into_body(), before);
         assert_eq!(batch.len(), 1);
     }
 
@@ -243,7 +273,7 @@ mod tests {
         fn its_size_is_what_is_sent_and_its_bodies_are_what_was_added(bodies in prop::collection::vec(".{0,40}", 0..30), limit in 2usize..900) {
             let mut batch = Batch::with_limit(limit);
             let added: Vec<&String> = bodies.iter().filter(|body| batch.push(&text(body)).is_ok()).collect();
-            prop_assert_eq!(batch.size(), batch.body().len());
+            prop_assert_eq!(batch.size(), batch.clone().into_body().len());
             prop_assert!(batch.size() <= limit);
             prop_assert_eq!(batch.len(), added.len());
             let sent: Vec<Value> = added.into_iter().map(|body| serde_json::json!({ "Body": body })).collect();

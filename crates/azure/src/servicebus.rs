@@ -18,7 +18,7 @@ use bytes::Bytes;
 use error::Operation;
 pub use error::{ServiceBusError, ServiceBusErrorKind};
 pub use headers::EncodeError;
-pub(crate) use headers::{BrokerProperties, TtlForm, property_to_json};
+pub(crate) use headers::{BrokerProperties, TtlForm, check_property};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use oncebus_core::message::{Delivery, LockRef, Outgoing};
 use oncebus_core::time::UnixTime;
@@ -82,11 +82,11 @@ impl ServiceBus {
 
     /// Sends a batch: all of it is accepted, or nothing. Read the answer with [`parse_sent`].
     #[must_use]
-    pub fn send_batch(&self, queue: &str, batch: &Batch) -> Request<Bytes> {
+    pub fn send_batch(&self, queue: &str, batch: Batch) -> Request<Bytes> {
         let mut headers = self.headers();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(batch::CONTENT_TYPE));
         let uri = format!("{}/{}/messages", self.origin, encode_path(queue));
-        wire::request(Method::POST, &uri, headers, batch.body())
+        wire::request(Method::POST, &uri, headers, batch.into_body())
     }
 
     /// Asks for the next message under a lock. The broker holds the answer back for up to `timeout_seconds` until there

@@ -211,7 +211,7 @@ fn sending_a_batch() {
     batch.push(&Outgoing { time_to_live: Some(Duration::from_secs(40)), ..first }).unwrap();
     batch.push(&labelled("M2", "This is the second message", &[("Priority", "Low")])).unwrap();
     batch.push(&labelled("M3", "This is the third message", &[("Customer", "ABC"), ("Priority", "Medium")])).unwrap();
-    let request = service_bus().send_batch("utqueue97ed1715", &batch);
+    let request = service_bus().send_batch("utqueue97ed1715", batch.clone());
 
     let recorded = python("test_send_queue_message_batch", 1);
     recorded.assert_head_is(&request);

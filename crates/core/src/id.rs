@@ -102,16 +102,31 @@ pub fn uuid_v7(unix_millis: u64, random: [u8; 10]) -> String {
     uuid::Builder::from_unix_timestamp_millis(unix_millis, &random).into_uuid().hyphenated().to_string()
 }
 
-/// The digest that tells whether two messages are the same: over content type and body, each with its length, so
-/// that no two pairs run into each other.
+/// The digest that tells whether two messages are the same: over the content type with its length, so that no two pairs
+/// run into each other, and the SHA-256 of the body. Of the body only its digest counts, so that a message whose body lies in a blob
+/// ([`crate::claim`]) is the same as one that carries it.
 #[must_use]
 pub fn payload_hash(content_type: Option<&str>, body: &[u8]) -> String {
+    payload_hash_of(content_type, &sha256_hex(body))
+}
+
+/// [`payload_hash`], of a body whose SHA-256 is known, in lower-case hex.
+#[must_use]
+pub fn payload_hash_of(content_type: Option<&str>, body_sha256: &str) -> String {
     let content_type = content_type.unwrap_or_default();
     let mut digest = Sha256::new();
     digest.update(u64::try_from(content_type.len()).unwrap_or(u64::MAX).to_be_bytes());
     digest.update(content_type);
-    digest.update(body);
+    digest.update(body_sha256);
     hex::encode(digest.finalize())
+}
+
+/// The id of an item of a batch that brings none, where the batch has a key of its own: the key and the item's place. The same
+/// for a batch that is repeated as it was.
+#[must_use]
+pub fn derived_id(key: &str, index: usize) -> String {
+    let id = format!("{key}/{index}");
+    if id.len() > MAX_LOGICAL_ID { format!("sha256:{}/{index}", sha256_hex(key.as_bytes())) } else { id }
 }
 
 /// A source of names that no other run uses: 128 random bits drawn once, and a counter.

@@ -4,6 +4,7 @@
 //! happened comes in as events with the time they happened; what is to be done goes out as effects for
 //! `oncebus-runtime` to perform. So every rule can be tested by handing it a story, and every story can be told again.
 
+pub mod claim;
 pub mod config;
 pub mod id;
 pub mod ingest;

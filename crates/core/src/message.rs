@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::claim::Claim;
+use crate::id::{payload_hash, payload_hash_of};
 use crate::time::UnixTime;
 
 /// Names of the properties that Oncebus sets on its messages. All are text on the wire.
@@ -23,6 +25,12 @@ pub mod property {
     pub const EPOCH: &str = "oncebus-ep";
     /// The content type of a message that was sent in a batch, which has no place for one.
     pub const CONTENT_TYPE: &str = "oncebus-content-type";
+    /// The blob that holds the body, by its name in the container ([`crate::claim`]).
+    pub const CLAIM: &str = "oncebus-claim";
+    /// How many bytes that body has.
+    pub const CLAIM_SIZE: &str = "oncebus-claim-size";
+    /// The SHA-256 of that body, in hex.
+    pub const CLAIM_SHA256: &str = "oncebus-claim-sha256";
     /// The queue that a message on a poison queue came from.
     pub const SOURCE_QUEUE: &str = "oncebus-source-queue";
     /// Why a message was parked: a short code. The broker's own name for it.
@@ -237,6 +245,15 @@ impl Delivery {
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         self.properties.text(property::KEY)
+    }
+
+    /// The digest of what it carries, or of what lies in a blob for it.
+    #[must_use]
+    pub fn payload_hash(&self) -> String {
+        match Claim::of(&self.properties) {
+            Some(Ok(claim)) => payload_hash_of(self.sent_content_type(), &claim.sha256),
+            Some(Err(_)) | None => payload_hash(self.sent_content_type(), &self.body),
+        }
     }
 
     /// The content type as the sender gave it: a batch carries it as a property.

@@ -38,6 +38,8 @@ kinds! {
     Malformed = 400, "malformed", "The request cannot be read";
     /// The id is empty, too long, or has control characters.
     InvalidId = 400, "invalid-id", "The message id cannot be used";
+    /// It is no CloudEvent, or not a good one.
+    InvalidEvent = 400, "invalid-event", "The CloudEvent is not valid";
     /// A header cannot be taken over into a message.
     InvalidHeader = 400, "invalid-header", "A header cannot be used";
     /// The configuration wants a key, and there is none.
@@ -48,6 +50,8 @@ kinds! {
     Forbidden = 403, "forbidden", "The credential is not for this queue";
     /// The signature of a webhook is missing or wrong.
     InvalidSignature = 403, "invalid-signature", "The signature is missing or wrong";
+    /// A sender of events asks for consent, and does not get it.
+    OriginNotAllowed = 403, "origin-not-allowed", "This origin may not deliver here";
     /// No such path.
     NotFound = 404, "not-found", "There is nothing here";
     /// No such queue is configured.

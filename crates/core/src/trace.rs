@@ -16,6 +16,10 @@ pub const DIAGNOSTIC_ID: &str = "Diagnostic-Id";
 /// What vendors add: a header and a property.
 pub const TRACESTATE: &str = "tracestate";
 
+/// The distributed tracing extension of `CloudEvents`, as the properties that its attributes become.
+const EVENT_TRACEPARENT: &str = "cloudEvents_traceparent";
+const EVENT_TRACESTATE: &str = "cloudEvents_tracestate";
+
 /// The specification wants at least so much of `tracestate` to be passed on; a longer one is left out whole.
 const MAX_STATE: usize = 512;
 
@@ -45,6 +49,12 @@ impl Trace {
         let state = properties.text(TRACESTATE);
         let valid = |name| Self::new(properties.text(name)?, state);
         valid(TRACEPARENT).or_else(|| valid(DIAGNOSTIC_ID))
+    }
+
+    /// The context in which an event began, by its extension attributes. Less than that of a request, which is the hop at hand.
+    #[must_use]
+    pub fn of_event(properties: &Properties) -> Option<Self> {
+        Self::new(properties.text(EVENT_TRACEPARENT)?, properties.text(EVENT_TRACESTATE))
     }
 
     fn new(parent: &str, state: Option<&str>) -> Option<Self> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use wasmtime::component::{Component as Wasm, HasSelf, Linker};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -85,6 +85,13 @@ impl App {
     pub fn database(&self) -> Option<&Database> {
         self.0.database.as_ref()
     }
+
+    /// The largest linear memory that any instance of a component has had so far, in bytes; 0 before the first, or where there is no such
+    /// component.
+    #[must_use]
+    pub fn peak_memory(&self, component: &str) -> usize {
+        self.0.components.get(component).map_or(0, |component| component.peak_memory.load(Ordering::Relaxed))
+    }
 }
 
 fn load(path: &Path, options: Options) -> Result<Shared, LoadError> {
@@ -156,6 +163,7 @@ impl Loader<'_> {
             environment: component.environment.into_iter().collect(),
             hosts,
             sqlite: !component.sqlite_databases.is_empty(),
+            peak_memory: AtomicUsize::new(0),
         })
     }
 

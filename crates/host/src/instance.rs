@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -13,8 +13,8 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use wasmtime::Store;
 use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
@@ -36,6 +36,8 @@ pub(crate) struct Component {
     pub(crate) hosts: AllowedHosts,
     /// Whether it may use the database `default`.
     pub(crate) sqlite: bool,
+    /// The largest linear memory that any instance has had, in bytes.
+    pub(crate) peak_memory: AtomicUsize,
 }
 
 /// How long instances may live: as long as the server that started them.
@@ -119,6 +121,21 @@ impl State {
     }
 }
 
+/// Watches memories grow, and lets them.
+impl ResourceLimiter for State {
+    fn memory_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let allowed = maximum.is_none_or(|maximum| desired <= maximum);
+        if allowed {
+            self.component().peak_memory.fetch_max(desired, Ordering::Relaxed);
+        }
+        Ok(allowed)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(maximum.is_none_or(|maximum| desired <= maximum))
+    }
+}
+
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
@@ -175,6 +192,7 @@ async fn run(instance: Arc<Instance>, request: Request<WasiBody>, sender: Sender
     let component = Arc::clone(&instance.component);
     let mut life = instance.life.clone();
     let mut store = Store::new(component.pre.engine(), State::new(Arc::clone(&instance)));
+    store.limiter(|state| state);
     let guest = async {
         let mut http = store.data_mut().http();
         let request = http.new_incoming_request(Scheme::Http, request)?;

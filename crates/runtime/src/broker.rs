@@ -48,7 +48,7 @@ impl<'p, P: Platform> Broker<'p, P> {
             Err(error) => return (Err(Failure::Refused(error.to_string())), 0),
         };
         let bounds = Bounds { repeat: Repeat::Always, each: EACH, deadline, wait_when_throttled: false };
-        let Called { result, tries } = call(self.platform, request, bounds).await;
+        let Called { result, tries, .. } = call(self.platform, request, bounds).await;
         let date = |response: &Response<Bytes>| parse_http_date(response.headers().get(header::DATE)?.to_str().ok()?);
         let unsaid = || Failure::Ambiguous("the broker does not tell the time".to_owned());
         (result.map_err(Failure::from).and_then(|response| date(&response).ok_or_else(unsaid)), tries)
@@ -74,7 +74,7 @@ impl<'p, P: Platform> Broker<'p, P> {
     pub async fn send_batch(
         &self,
         queue: &str,
-        batch: &Batch,
+        batch: Batch,
         deadline: Instant,
         wait_when_throttled: bool,
     ) -> Counted<()> {
@@ -83,8 +83,9 @@ impl<'p, P: Platform> Broker<'p, P> {
 
     async fn sent(&self, request: Request<Bytes>, deadline: Instant, wait_when_throttled: bool) -> Counted<()> {
         let bounds = Bounds { repeat: Repeat::Always, each: EACH, deadline, wait_when_throttled };
-        let Called { result, tries } = call(self.platform, request, bounds).await;
-        (parsed(result, parse_sent), tries)
+        let Called { result, tries, may_have_acted } = call(self.platform, request, bounds).await;
+        let sent = parsed(result, parse_sent);
+        (if may_have_acted { sent.map_err(Failure::after_an_unanswered_try) } else { sent }, tries)
     }
 
     /// One long poll. Not repeated once it is sent: what it may have locked comes back by itself.
@@ -92,7 +93,7 @@ impl<'p, P: Platform> Broker<'p, P> {
         let each = EACH.saturating_add(Duration::from_secs(u64::from(timeout_seconds)));
         let bounds = Bounds { repeat: Repeat::IfNotSent, each, deadline, wait_when_throttled: false };
         let request = self.service.peek_lock(queue, timeout_seconds);
-        let Called { result, tries } = call(self.platform, request, bounds).await;
+        let Called { result, tries, .. } = call(self.platform, request, bounds).await;
         (parsed(result, parse_peek_lock), tries)
     }
 
@@ -113,7 +114,7 @@ impl<'p, P: Platform> Broker<'p, P> {
 
     async fn settled(&self, request: Request<Bytes>, deadline: Instant) -> Counted<()> {
         let bounds = Bounds { repeat: Repeat::Always, each: EACH, deadline, wait_when_throttled: true };
-        let Called { result, tries } = call(self.platform, request, bounds).await;
+        let Called { result, tries, .. } = call(self.platform, request, bounds).await;
         (parsed(result, parse_settled), tries)
     }
 }

@@ -52,23 +52,26 @@ pub struct Called {
     pub result: Result<Response<Bytes>, TransportError>,
     /// Requests sent, or tried to be.
     pub tries: u32,
+    /// Whether a try before the last may have come through: whatever the last answer says, the server may have acted.
+    pub may_have_acted: bool,
 }
 
 /// Sends a request, and again while its bounds allow and it helps.
 pub async fn call<P: Platform>(platform: &P, request: Request<Bytes>, bounds: Bounds) -> Called {
-    let mut tries = 0;
+    let (mut tries, mut may_have_acted) = (0, false);
     loop {
         tries += 1;
         let left = platform.now().until(bounds.deadline);
         if left.is_zero() {
             let result = Err(TransportError::NotSent("the time was up".to_owned()));
-            return Called { result, tries: tries - 1 };
+            return Called { result, tries: tries - 1, may_have_acted };
         }
         let result = platform.send(request.clone(), bounds.each.min(left)).await;
         let pause = match pause_before_next(&result, bounds, tries, platform.draw()) {
             Some(pause) if tries < MAX_TRIES && platform.now().plus(pause) < bounds.deadline => pause,
-            _ => return Called { result, tries },
+            _ => return Called { result, tries, may_have_acted },
         };
+        may_have_acted |= is_ambiguous(&result);
         platform.sleep(pause).await;
     }
 }
@@ -95,6 +98,15 @@ fn pause_before_next(
             _ => None,
         },
         Ok(_) => None,
+    }
+}
+
+/// Whether the server may have acted, of a try that is followed by another.
+fn is_ambiguous(result: &Result<Response<Bytes>, TransportError>) -> bool {
+    match result {
+        Err(TransportError::NotSent(_)) => false,
+        Err(TransportError::NoAnswer(_)) => true,
+        Ok(response) => !matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE),
     }
 }
 
@@ -179,6 +191,17 @@ mod tests {
         assert_eq!(tries(Repeat::Always, vec![no_answer(), Ok(500), Ok(503), Ok(200)]), 4);
         assert_eq!(tries(Repeat::Always, vec![Ok(404)]), 1);
         assert_eq!(tries(Repeat::Always, vec![no_answer(), no_answer(), no_answer(), no_answer()]), 4);
+    }
+
+    #[test]
+    fn an_earlier_try_that_may_have_come_through_is_not_forgotten() {
+        for (first, expected) in [(no_answer(), true), (Ok(500), true), (Ok(503), false), (not_sent(), false)] {
+            let server = Scripted { answers: RefCell::new(vec![first, Ok(400)].into()), ..Scripted::default() };
+            let deadline = Instant(Duration::from_secs(10));
+            let bounds =
+                Bounds { repeat: Repeat::Always, each: Duration::from_secs(1), deadline, wait_when_throttled: true };
+            assert_eq!(block_on(call(&server, Request::new(Bytes::new()), bounds)).may_have_acted, expected);
+        }
     }
 
     #[test]

@@ -88,6 +88,16 @@ impl From<EncodeError> for Failure {
 }
 
 impl Failure {
+    /// The failure of a send of which an earlier try had no answer: it may have come through, whatever the last one says. A credential that
+    /// is refused now, or a queue that is not there, was so then.
+    #[must_use]
+    pub fn after_an_unanswered_try(self) -> Self {
+        match self {
+            Self::Denied(_) | Self::Missing(_) | Self::Ambiguous(_) => self,
+            other => Self::Ambiguous(format!("an earlier try had no answer, and then: {other}")),
+        }
+    }
+
     /// What a client is told: the kind with its status, and a sentence without our inside.
     #[must_use]
     pub fn to_problem(&self) -> Problem {
@@ -95,8 +105,8 @@ impl Failure {
         self.problem(kind, detail.to_owned())
     }
 
-    /// The same where a message was to be sent: what became of it, and what the sender should do. Of a call that was tried several
-    /// times this is the last try's failure: an earlier one may have come through, so nobody is told that nothing was sent.
+    /// The same where a message was to be sent: what became of it, and what the sender should do. Where nobody knows whether it was
+    /// accepted, `outcome` is `unknown`.
     #[must_use]
     pub fn to_problem_of_send(&self) -> Problem {
         let (kind, detail) = self.told();
@@ -107,7 +117,15 @@ impl Failure {
             Self::Ambiguous(_) => format!("{detail}; the message may have been sent: repeat with the same id"),
             _ => detail.to_owned(),
         };
-        self.problem(kind, detail)
+        let problem = self.problem(kind, detail);
+        if matches!(self, Self::Ambiguous(_)) { problem.with("outcome", "unknown") } else { problem }
+    }
+
+    /// The same for a message that was not sent, because another one's send had failed before.
+    #[must_use]
+    pub fn to_problem_of_unsent(&self) -> Problem {
+        let (kind, detail) = self.told();
+        self.problem(kind, format!("{detail}; the message was not sent: repeat with the same id"))
     }
 
     const fn told(&self) -> (Kind, &'static str) {
@@ -151,6 +169,11 @@ mod tests {
                 "{send:?}"
             );
         }
+        let unknown = Failure::Ambiguous(String::new()).to_problem_of_send();
+        assert_eq!(unknown.to_json()["outcome"], "unknown");
+        let later = Failure::Unreachable("refused".to_owned()).after_an_unanswered_try();
+        assert_eq!(later.to_problem_of_send().to_json()["outcome"], "unknown");
+        assert!(later.to_problem_of_unsent().to_json().get("outcome").is_none());
         let denied = Failure::Denied(String::new());
         assert_eq!(denied.to_problem(), denied.to_problem_of_send());
     }

@@ -268,6 +268,10 @@ pub async fn perform<P: Platform>(
             });
             (reply.unwrap_or_else(|failure| read_failed(&failure)), calls)
         }
+        Command::Discard { name } => {
+            let (result, calls) = records.discard(&name, deadline).await;
+            (result.map_or_else(|failure| read_failed(&failure), |()| Reply::Settled), calls)
+        }
         Command::Complete => match lock {
             Some(lock) => settled(listen.complete(queue, lock, deadline).await),
             None => no_lock(),

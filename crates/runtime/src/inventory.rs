@@ -56,7 +56,7 @@ impl<'p, P: Platform> Inventory<'p, P> {
 
     async fn ask(&self, request: Request<bytes::Bytes>, deadline: Instant) -> Counted<http::Response<bytes::Bytes>> {
         let bounds = Bounds { repeat: Repeat::Always, each: EACH, deadline, wait_when_throttled: true };
-        let Called { result, tries } = call(self.platform, request, bounds).await;
+        let Called { result, tries, .. } = call(self.platform, request, bounds).await;
         (result.map_err(Failure::from), tries)
     }
 }

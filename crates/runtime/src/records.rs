@@ -153,6 +153,12 @@ impl<'p, P: Platform> Records<'p, P> {
         (result.and_then(|response| Ok(parse_delete(response)?)), tries)
     }
 
+    /// Deletes a blob, whatever version it is. Repeated: what is gone is gone.
+    pub async fn discard(&self, name: &str, deadline: Instant) -> Counted<()> {
+        let (result, tries) = self.repeat(self.container.discard(name), deadline, true).await;
+        (result.and_then(|response| Ok(parse_delete(response).map(|_| ())?)), tries)
+    }
+
     async fn head(&self, name: &str, deadline: Instant, wait_when_throttled: bool) -> Counted<HeadOutcome> {
         let (result, tries) = self.repeat(self.container.head(name), deadline, wait_when_throttled).await;
         (result.and_then(|response| Ok(parse_head(response)?)), tries)
@@ -166,13 +172,13 @@ impl<'p, P: Platform> Records<'p, P> {
         wait_when_throttled: bool,
     ) -> Counted<http::Response<Bytes>> {
         let bounds = Bounds { repeat: Repeat::Always, each: EACH, deadline, wait_when_throttled };
-        let Called { result, tries } = call(self.platform, request, bounds).await;
+        let Called { result, tries, .. } = call(self.platform, request, bounds).await;
         (result.map_err(Failure::from), tries)
     }
 
     async fn write_once(&self, request: Request<Bytes>, deadline: Instant) -> Counted<http::Response<Bytes>> {
         let bounds = Bounds { repeat: Repeat::IfNotSent, each: EACH, deadline, wait_when_throttled: false };
-        let Called { result, tries } = call(self.platform, request, bounds).await;
+        let Called { result, tries, .. } = call(self.platform, request, bounds).await;
         (result.map_err(Failure::from), tries)
     }
 }

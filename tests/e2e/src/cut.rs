@@ -8,7 +8,7 @@ use http::Method;
 use oncebus_host::{Answer, OutboundCall, OutboundHook, Verdict};
 use tokio::sync::Notify;
 
-/// Which request of the queue handler.
+/// Which request: of the queue handler, unless it says another component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     /// A poll for a message.
@@ -23,9 +23,18 @@ pub enum At {
     Copy,
     /// The renewal of the broker's lock.
     Renew,
+    /// A send of ingest.
+    Ingest,
 }
 
 impl At {
+    const fn component(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            _ => "queue-handler",
+        }
+    }
+
     fn matches(self, call: &OutboundCall) -> bool {
         let (path, query) = (call.uri.path(), call.uri.query().unwrap_or_default());
         let blob = call.headers.contains_key("x-ms-version");
@@ -36,7 +45,7 @@ impl At {
             Self::Write => blob && call.method == Method::PUT && query.contains("comp=metadata"),
             Self::Complete => settles && call.method == Method::DELETE,
             Self::Renew => settles && call.method == Method::POST,
-            Self::Copy => !blob && call.method == Method::POST && path.ends_with("/messages"),
+            Self::Copy | Self::Ingest => !blob && call.method == Method::POST && path.ends_with("/messages"),
         }
     }
 }
@@ -112,12 +121,11 @@ impl Cuts {
     }
 
     fn take(&self, call: &OutboundCall, before: bool) -> Option<Does> {
-        if call.component != "queue-handler" {
-            return None;
-        }
         let mut cuts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |cut: &Cut| {
-            cut.at.matches(call) && before == matches!(cut.does, Does::DieBefore | Does::Hold(_) | Does::LoseReply)
+            call.component == cut.at.component()
+                && cut.at.matches(call)
+                && before == matches!(cut.does, Does::DieBefore | Does::Hold(_) | Does::LoseReply)
         };
         let index = cuts.iter().position(fits)?;
         let cut = cuts.get_mut(index)?;

@@ -291,13 +291,21 @@ impl World {
         self.services.blobs().await.blobs.into_iter().map(|blob| blob.name).collect()
     }
 
-    /// The one record in the container; lock keys and large checkpoints are none.
+    /// The largest memory that any instance of a component has had, in bytes.
+    #[must_use]
+    pub fn peak_memory(&self, component: &str) -> usize {
+        self.app.peak_memory(component)
+    }
+
+    /// The one record in the container; lock keys, large checkpoints and large bodies are none.
     ///
     /// # Panics
     /// When there is not exactly one.
     pub async fn record(&self) -> BTreeMap<String, String> {
         let mut blobs = self.services.blobs().await.blobs;
-        blobs.retain(|blob| !blob.name.starts_with("keys/") && !blob.name.contains(".cp/"));
+        blobs.retain(|blob| {
+            !blob.name.starts_with("keys/") && !blob.name.contains(".cp/") && !blob.name.contains(".claim/")
+        });
         assert_eq!(blobs.len(), 1, "not one record");
         blobs.remove(0).metadata
     }

@@ -140,7 +140,7 @@ fn a_lost_answer_is_asked_for_again_with_the_same_message() {
 fn a_wrong_method_is_told_the_right_ones() {
     let world = World::answering(201);
     for (method, target, allow) in [
-        ("GET", PATH, "POST"),
+        ("GET", PATH, "POST, OPTIONS"),
         ("DELETE", "/queues/orders/messages/a", "GET, HEAD"),
         ("GET", "/webhooks/twilio", "POST"),
         ("POST", "/healthz", "GET, HEAD"),

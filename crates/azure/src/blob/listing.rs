@@ -81,6 +81,13 @@ impl BlobContainer {
         headers.insert(header::IF_MATCH, etag.as_header().clone());
         wire::request(Method::DELETE, &self.uri(name, None), headers, Bytes::new())
     }
+
+    /// Deletes a blob whatever version it is: one that is never written twice. Needs the right `d`. Read the answer with
+    /// [`parse_delete`].
+    #[must_use]
+    pub fn discard(&self, name: &str) -> Request<Bytes> {
+        wire::request(Method::DELETE, &self.uri(name, None), headers(), Bytes::new())
+    }
 }
 
 /// Reads the answer to [`BlobContainer::list`].

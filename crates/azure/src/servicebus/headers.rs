@@ -135,16 +135,26 @@ fn is_reserved(header: &HeaderName) -> bool {
     RESERVED.contains(&header.as_str())
 }
 
-/// A property as JSON, its name checked: in a batch it must be fit for a header too, for it is received as one.
-pub(crate) fn property_to_json(name: &str, value: &PropertyValue) -> Result<Value, EncodeError> {
-    property_name(name)?;
+/// A property as JSON, its name checked.
+fn property_to_json(name: &str, value: &PropertyValue) -> Result<Value, EncodeError> {
+    check_property(name, value)?;
     Ok(match value {
         PropertyValue::Text(text) => Value::from(text.as_str()),
         PropertyValue::Integer(number) => Value::from(*number),
         PropertyValue::Bool(truth) => Value::from(*truth),
-        PropertyValue::Double(number) if number.is_finite() => Value::from(*number),
-        PropertyValue::Double(_) => return Err(EncodeError::PropertyValue { name: name.to_owned() }),
+        PropertyValue::Double(number) => Value::from(*number),
     })
+}
+
+/// Whether a property can be sent: in a batch it must be fit for a header too, for it is received as one.
+pub(crate) fn check_property(name: &str, value: &PropertyValue) -> Result<(), EncodeError> {
+    property_name(name)?;
+    match value {
+        PropertyValue::Double(number) if !number.is_finite() => {
+            Err(EncodeError::PropertyValue { name: name.to_owned() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The application properties of a received message: every header that is not reserved.

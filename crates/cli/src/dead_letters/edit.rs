@@ -18,6 +18,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use oncebus_core::claim::Claim;
 use oncebus_core::message::{Delivery, Properties, PropertyValue, property};
 use serde_json::Value;
 use tokio::process::Command;
@@ -116,6 +117,10 @@ fn from_text(text: &[u8], old: &Delivery) -> anyhow::Result<Delivery> {
     } else {
         body.to_vec().into()
     };
+    if !edited.body.is_empty() {
+        // A body of its own takes the place of one that lies in a blob.
+        Claim::remove(&mut edited.properties);
+    }
     if content_type.as_deref() != old.sent_content_type() {
         edited.properties.remove(property::CONTENT_TYPE);
         edited.content_type = content_type;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use oncebus_core::id::payload_hash;
 use oncebus_core::message::{Delivery, PropertyValue, property};
 use oncebus_core::record::redrive::Origin;
 use oncebus_core::record::retention::in_words;
@@ -56,7 +55,7 @@ impl<'a> Letter<'a> {
     }
 
     pub(super) fn payload(&self) -> String {
-        payload_hash(self.0.sent_content_type(), &self.0.body)
+        self.0.payload_hash()
     }
 
     /// How long ago it was put there, by the broker's clock.

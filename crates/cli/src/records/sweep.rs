@@ -80,7 +80,7 @@ pub(super) async fn sweep(args: &SweepArgs, out: &Out) -> anyhow::Result<()> {
         if args.dry_run {
             for doomed in &doomed {
                 args.say(doomed, page.date, out)?;
-                sum.count(doomed.kind, 1 + doomed.checkpoints.len());
+                doomed.all().for_each(|(kind, blob)| *sum.counter(What::of(kind, &blob.name)) += 1);
             }
         } else {
             let mut deletes = stream::iter(doomed).map(|doomed| delete(&opened, doomed));
@@ -132,42 +132,72 @@ impl SweepArgs {
     }
 
     fn say(&self, doomed: &Doomed, date: UnixTime, out: &Out) -> anyhow::Result<()> {
-        let blobs = std::iter::once((doomed.kind, &doomed.blob));
-        let checkpoints = doomed.checkpoints.iter().map(|blob| (Goes::WithRecord, blob));
-        for (kind, blob) in blobs.chain(checkpoints) {
+        for (kind, blob) in doomed.all() {
+            let what = What::of(kind, &blob.name).word();
             let age = date.since(blob.last_modified).as_secs();
             let id = blob.metadata.get("id").map(String::as_str).unwrap_or_default();
             out.line(&if self.json {
-                json!({"would_delete": word(kind), "name": blob.name, "id": id, "age_seconds": age}).to_string()
+                json!({"would_delete": what, "name": blob.name, "id": id, "age_seconds": age}).to_string()
             } else {
-                format!("would delete {} {} {}", word(kind), blob.name, on_one_line(id))
+                format!("would delete {what} {} {}", blob.name, on_one_line(id))
             })?;
         }
         Ok(())
     }
 }
 
-const fn word(kind: Goes) -> &'static str {
-    match kind {
-        Goes::Record => "record",
-        Goes::WithRecord | Goes::Superseded | Goes::Orphan => "checkpoint",
-        Goes::Key => "key",
-        Goes::Door => "idempotency key",
-    }
-}
-
-/// A blob that goes, and the checkpoints that go after it.
+/// A blob that goes, and the checkpoints and bodies that go after it.
 #[derive(Debug)]
 struct Doomed {
     kind: Goes,
     blob: Listed,
-    checkpoints: Vec<Listed>,
+    attached: Vec<Listed>,
+}
+
+impl Doomed {
+    /// All that go, in this order.
+    fn all(&self) -> impl Iterator<Item = (Goes, &Listed)> {
+        let attached = self.attached.iter().map(|blob| (Goes::WithRecord, blob));
+        std::iter::once((self.kind, &self.blob)).chain(attached)
+    }
+}
+
+/// What a blob that goes is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Record,
+    Checkpoint,
+    Body,
+    Key,
+    Door,
+}
+
+impl What {
+    fn of(kind: Goes, name: &str) -> Self {
+        match (kind, Named::of(name)) {
+            (Goes::Record, _) => Self::Record,
+            (Goes::Key, _) => Self::Key,
+            (Goes::Door, _) => Self::Door,
+            (_, Named::Body { .. }) => Self::Body,
+            (Goes::WithRecord | Goes::Superseded | Goes::Orphan, _) => Self::Checkpoint,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Checkpoint => "checkpoint",
+            Self::Body => "body",
+            Self::Key => "key",
+            Self::Door => "idempotency key",
+        }
+    }
 }
 
 /// What came of the deletes of one [`Doomed`].
 #[derive(Debug, Default)]
 struct Gone {
-    deleted: Vec<Goes>,
+    deleted: Vec<What>,
     /// Somebody has written, or deleted, since it was listed.
     changed: u64,
     failures: Vec<String>,
@@ -182,8 +212,8 @@ async fn delete(opened: &Opened, doomed: Doomed) -> anyhow::Result<Gone> {
     if !delete_one(opened, doomed.kind, &doomed.blob, &mut gone).await? {
         return Ok(gone);
     }
-    for checkpoint in &doomed.checkpoints {
-        delete_one(opened, Goes::WithRecord, checkpoint, &mut gone).await?;
+    for blob in &doomed.attached {
+        delete_one(opened, Goes::WithRecord, blob, &mut gone).await?;
     }
     Ok(gone)
 }
@@ -195,7 +225,7 @@ async fn delete_one(opened: &Opened, kind: Goes, blob: &Listed, gone: &mut Gone)
     let (outcome, _) = opened.inventory().delete(&blob.name, etag, deadline).await;
     match outcome {
         Ok(DeleteOutcome::Deleted) => {
-            gone.deleted.push(kind);
+            gone.deleted.push(What::of(kind, &blob.name));
             return Ok(true);
         }
         Ok(DeleteOutcome::Refused) => gone.changed += 1,
@@ -208,9 +238,9 @@ async fn delete_one(opened: &Opened, kind: Goes, blob: &Listed, gone: &mut Gone)
     Ok(false)
 }
 
-/// Makes sure, right before its checkpoint goes, that there is no record.
-async fn has_no_record(opened: &Opened, checkpoint: &str) -> anyhow::Result<bool> {
-    let Named::Checkpoint { record, .. } = Named::of(checkpoint) else { return Ok(false) };
+/// Makes sure, right before its checkpoint or its body goes, that there is no record.
+async fn has_no_record(opened: &Opened, blob: &str) -> anyhow::Result<bool> {
+    let Some(record) = Named::of(blob).record() else { return Ok(false) };
     let records = Records::new(&opened.platform, &opened.connection, &opened.config.container);
     match records.look(record, opened.platform.now().plus(PATIENCE)).await.0 {
         Ok(found) => Ok(found.is_none()),
@@ -228,6 +258,7 @@ struct Sum {
     listed: u64,
     records: u64,
     checkpoints: u64,
+    bodies: u64,
     keys: u64,
     idempotency_keys: u64,
     young: u64,
@@ -249,34 +280,29 @@ impl Sum {
                 Verdict::Stays(Stays::Live | Stays::Key) => self.live += 1,
                 Verdict::Stays(Stays::Unknown) => self.unknown += 1,
                 Verdict::Goes(Goes::WithRecord) => match doomed.last_mut() {
-                    Some(record) => record.checkpoints.push(blob),
+                    Some(record) => record.attached.push(blob),
                     // Its record was the last of the page before.
-                    None => doomed.push(Doomed { kind: Goes::Orphan, blob, checkpoints: Vec::new() }),
+                    None => doomed.push(Doomed { kind: Goes::Orphan, blob, attached: Vec::new() }),
                 },
-                Verdict::Goes(kind) => doomed.push(Doomed { kind, blob, checkpoints: Vec::new() }),
+                Verdict::Goes(kind) => doomed.push(Doomed { kind, blob, attached: Vec::new() }),
             }
         }
         doomed
     }
 
-    fn count(&mut self, first: Goes, blobs: usize) {
-        let rest = u64::try_from(blobs.saturating_sub(1)).unwrap_or(u64::MAX);
-        self.checkpoints += rest;
-        *self.counter(first) += 1;
-    }
-
-    const fn counter(&mut self, kind: Goes) -> &mut u64 {
-        match kind {
-            Goes::Record => &mut self.records,
-            Goes::WithRecord | Goes::Superseded | Goes::Orphan => &mut self.checkpoints,
-            Goes::Key => &mut self.keys,
-            Goes::Door => &mut self.idempotency_keys,
+    const fn counter(&mut self, what: What) -> &mut u64 {
+        match what {
+            What::Record => &mut self.records,
+            What::Checkpoint => &mut self.checkpoints,
+            What::Body => &mut self.bodies,
+            What::Key => &mut self.keys,
+            What::Door => &mut self.idempotency_keys,
         }
     }
 
     fn add(&mut self, gone: Gone) {
-        for kind in gone.deleted {
-            *self.counter(kind) += 1;
+        for what in gone.deleted {
+            *self.counter(what) += 1;
         }
         self.changed += gone.changed;
         self.failed += u64::try_from(gone.failures.len()).unwrap_or(u64::MAX);
@@ -289,6 +315,7 @@ impl Sum {
             listed,
             records,
             checkpoints,
+            bodies,
             keys,
             idempotency_keys,
             young,
@@ -300,7 +327,8 @@ impl Sum {
         } = self;
         out.line(&if args.json {
             json!({
-                "dry_run": args.dry_run, "listed": listed, "records": records, "checkpoints": checkpoints, "keys": keys,
+                "dry_run": args.dry_run, "listed": listed, "records": records, "checkpoints": checkpoints,
+                "bodies": bodies, "keys": keys,
                 "idempotency_keys": idempotency_keys,
                 "young": young, "live": live, "unknown": unknown, "changed": changed, "failed": failed,
                 "seconds": took.as_secs_f64(),
@@ -309,7 +337,7 @@ impl Sum {
         } else {
             let deleted = if args.dry_run { "would delete" } else { "deleted" };
             format!(
-                "{deleted} {records} records, {checkpoints} checkpoints, {keys} keys, {idempotency_keys} idempotency keys of \
+                "{deleted} {records} records, {checkpoints} checkpoints, {bodies} bodies, {keys} keys, {idempotency_keys} idempotency keys of \
                  {listed} blobs; {young} too young, {live} live, {unknown} unknown, {changed} changed meanwhile, {:.1} s",
                 took.as_secs_f64()
             )

@@ -205,8 +205,9 @@ async fn a_sweep_takes_what_is_over_and_old_and_may_be_repeated() {
     assert_eq!(dry.len(), 8, "{dry:?}");
     let swept = world.run("sweep --json").await;
     let sum: Value = serde_json::from_str(&swept[0]).unwrap();
-    let counts = ["listed", "records", "checkpoints", "keys", "young", "live", "unknown", "changed", "failed"];
-    assert_eq!(counts.map(|name| sum[name].as_u64().unwrap()), [12, 2, 4, 0, 1, 3, 1, 0, 0], "{sum}");
+    let counts =
+        ["listed", "records", "checkpoints", "bodies", "keys", "young", "live", "unknown", "changed", "failed"];
+    assert_eq!(counts.map(|name| sum[name].as_u64().unwrap()), [12, 2, 4, 0, 0, 1, 3, 1, 0, 0], "{sum}");
     assert_eq!(sum["idempotency_keys"], 1);
     let left = [stay[0].clone(), stay[1].clone(), format!("{}.cp/1-m", stay[1]), young, "doctor/probe".to_owned()];
     assert_eq!(world.names(), left.into_iter().collect());

@@ -7,6 +7,7 @@
 //! Addresses and secrets are not in the document. They are variables of their own ([`settings`]).
 
 mod access;
+mod cloudevents;
 mod door;
 mod queue;
 mod reader;
@@ -17,8 +18,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+pub use cloudevents::CloudEventsConfig;
 pub use door::{DoorConfig, Idempotency};
-pub use queue::{OnDone, OnKeyFailure, QueueConfig};
+pub use queue::{LargeBodies, OnDone, OnKeyFailure, QueueConfig};
 use reader::{Reader, default_number, expected};
 
 use crate::ingest::access::Access;
@@ -53,6 +55,10 @@ pub struct Config {
     pub max_batch_items: usize,
     /// See [`settings::MAX_BATCH_BYTES`].
     pub max_batch_bytes: usize,
+    /// See [`settings::MAX_SENDS_IN_FLIGHT`].
+    pub max_sends_in_flight: usize,
+    /// `[cloudevents]`.
+    pub cloudevents: CloudEventsConfig,
     /// See [`settings::CONTAINER`].
     pub container: String,
     /// The queues by name; at least one.
@@ -84,6 +90,7 @@ impl Config {
         let max_message_bytes = size(top.number(&settings::MAX_MESSAGE_BYTES)?, &settings::MAX_MESSAGE_BYTES);
         let max_batch_items = size(top.number(&settings::MAX_BATCH_ITEMS)?, &settings::MAX_BATCH_ITEMS);
         let max_batch_bytes = size(top.number(&settings::MAX_BATCH_BYTES)?, &settings::MAX_BATCH_BYTES);
+        let max_sends_in_flight = size(top.number(&settings::MAX_SENDS_IN_FLIGHT)?, &settings::MAX_SENDS_IN_FLIGHT);
 
         let mut storage = Reader::new("storage", top.table("storage")?);
         let container = storage.text(&settings::CONTAINER)?.unwrap_or("oncebus").to_owned();
@@ -98,6 +105,7 @@ impl Config {
         let defaults = top.table("defaults")?;
         let queues = queue::parse_all(top.table("queues")?, defaults)?;
 
+        let cloudevents = CloudEventsConfig::parse(top.table("cloudevents")?)?;
         let twilio_queue = parse_twilio(&mut top, &queues)?;
         let sources: Vec<&str> = twilio_queue.iter().map(|_| "twilio").collect();
         let routing = routes::parse(&mut top, &queues, &sources)?;
@@ -109,6 +117,8 @@ impl Config {
             max_message_bytes,
             max_batch_items,
             max_batch_bytes,
+            max_sends_in_flight,
+            cloudevents,
             container,
             queues,
             twilio_queue,

@@ -32,6 +32,18 @@ pub enum OnDone {
     Delete,
 }
 
+/// What becomes of a message that is larger than the broker takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LargeBodies {
+    /// It is refused.
+    Refuse,
+    /// Its body goes to a blob ([`crate::claim`]), if it has at most so many bytes.
+    ClaimCheck {
+        /// See [`settings::MAX_LARGE_BODY_BYTES`].
+        max_bytes: usize,
+    },
+}
+
 /// One queue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueueConfig {
@@ -67,6 +79,8 @@ pub struct QueueConfig {
     pub on_done: OnDone,
     /// What a sender must say, and what becomes of a repetition.
     pub door: DoorConfig,
+    /// See [`settings::LARGE_BODIES`].
+    pub large_bodies: LargeBodies,
 }
 
 impl QueueConfig {
@@ -181,6 +195,12 @@ fn parse_one(
     let max_execution = seconds(number(&settings::MAX_EXECUTION)?);
     let batch = usize::try_from(number(&settings::BATCH)?).unwrap_or(usize::MAX);
     let gather = Duration::from_millis(number(&settings::GATHER)?);
+    let max_large_body = usize::try_from(number(&settings::MAX_LARGE_BODY_BYTES)?).unwrap_or(usize::MAX);
+    let large_bodies = match text(&mut own, &mut common, &settings::LARGE_BODIES)? {
+        Some("claim-check") => LargeBodies::ClaimCheck { max_bytes: max_large_body },
+        None | Some("refuse") => LargeBodies::Refuse,
+        Some(other) => return Err(unexpected(name, &settings::LARGE_BODIES, other)),
+    };
     let on_key_failure = match text(&mut own, &mut common, &settings::ON_KEY_FAILURE)? {
         Some("hold") => OnKeyFailure::Hold,
         None | Some("continue") => OnKeyFailure::Continue,
@@ -213,6 +233,7 @@ fn parse_one(
         on_key_failure,
         on_done,
         door,
+        large_bodies,
     };
     queue.check_times()?;
     Ok(queue)

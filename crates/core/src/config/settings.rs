@@ -14,6 +14,8 @@ pub enum Place {
     Storage,
     /// In `[queues.NAME]`, or in `[defaults]` for all queues.
     Queue,
+    /// In the table `[cloudevents]`.
+    CloudEvents,
     /// In `[webhooks.twilio]`.
     Twilio,
     /// In `[[routes]]`.
@@ -34,10 +36,11 @@ pub enum Place {
 
 impl Place {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Document,
         Self::Storage,
         Self::Queue,
+        Self::CloudEvents,
         Self::Twilio,
         Self::Route,
         Self::Match,
@@ -55,6 +58,7 @@ impl Place {
             Self::Document | Self::Variable => key.to_owned(),
             Self::Storage => format!("storage.{key}"),
             Self::Queue => format!("queues.NAME.{key}"),
+            Self::CloudEvents => format!("cloudevents.{key}"),
             Self::Twilio => format!("webhooks.twilio.{key}"),
             Self::Route => format!("routes[].{key}"),
             Self::Match => format!("routes[].match.{key}"),
@@ -199,6 +203,16 @@ pub const MAX_BATCH_BYTES: Setting = number(
     1_024,
     104_857_600,
     "The most that the body of one request to `/batch` may come to.",
+);
+/// `max_sends_in_flight`.
+pub const MAX_SENDS_IN_FLIGHT: Setting = number(
+    Place::Document,
+    "max_sends_in_flight",
+    "sends",
+    4,
+    1,
+    64,
+    "How many sends of one request to `/batch` may be under way at once. Each may hold `max_message_bytes` in memory, twice.",
 );
 /// `storage.container`.
 pub const CONTAINER: Setting = text(
@@ -412,6 +426,42 @@ pub const ACCESS_KEY_QUEUES: Setting = structure(
     "a list of configured queues",
     "all queues",
     "The queues that the client may send to and ask about.",
+);
+/// `queues.NAME.large_bodies`.
+pub const LARGE_BODIES: Setting = text(
+    Place::Queue,
+    "large_bodies",
+    "`refuse` or `claim-check`",
+    "refuse",
+    "What becomes of a message that is larger than `max_message_bytes`: `refuse` answers 413, `claim-check` keeps its body in a blob beside its record.",
+);
+/// `queues.NAME.max_large_body_bytes`.
+pub const MAX_LARGE_BODY_BYTES: Setting = number(
+    Place::Queue,
+    "max_large_body_bytes",
+    "bytes",
+    8_388_608,
+    1_024,
+    67_108_864,
+    "With `claim-check`: the most that a body may come to. An instance holds it in memory, twice while it is stored.",
+);
+/// `cloudevents.allowed_origins`.
+pub const ALLOWED_ORIGINS: Setting = text(
+    Place::CloudEvents,
+    "allowed_origins",
+    "origins, with commas between them, or `*`",
+    "none: nobody who asks may deliver",
+    "Who gets consent when it asks by `OPTIONS` with `WebHook-Request-Origin`. Event Grid asks as `eventgrid.azure.net`.",
+);
+/// `cloudevents.requests_per_minute`.
+pub const REQUESTS_PER_MINUTE: Setting = number(
+    Place::CloudEvents,
+    "requests_per_minute",
+    "requests per minute",
+    0,
+    0,
+    1_000_000,
+    "The `WebHook-Allowed-Rate` that comes with consent; 0 is `*`, any rate. A word to the sender: nothing here counts.",
 );
 /// `webhooks.twilio.queue`.
 pub const TWILIO_QUEUE: Setting = text(
@@ -633,6 +683,7 @@ pub const SETTINGS: &[Setting] = &[
     MAX_MESSAGE_BYTES,
     MAX_BATCH_ITEMS,
     MAX_BATCH_BYTES,
+    MAX_SENDS_IN_FLIGHT,
     CONTAINER,
     GROUP,
     POISON_QUEUE,
@@ -652,6 +703,10 @@ pub const SETTINGS: &[Setting] = &[
     KEY_FROM,
     KEY_REQUIRED,
     LOCK_KEY_FROM,
+    LARGE_BODIES,
+    MAX_LARGE_BODY_BYTES,
+    ALLOWED_ORIGINS,
+    REQUESTS_PER_MINUTE,
     TWILIO_QUEUE,
     ROUTE_NAME,
     ROUTE_MATCH,

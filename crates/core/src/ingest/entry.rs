@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::id::{IdError, broker_id, check_logical_id, payload_hash};
+use crate::id::{IdError, MAX_BROKER_ID, broker_id, check_logical_id, payload_hash};
 use crate::message::{Outgoing, Properties, PropertyValue, property};
 use crate::problem::{Kind, Problem};
 use crate::trace::Trace;
@@ -62,10 +62,11 @@ impl Entry {
         Self { id, message }
     }
 
-    /// The same message as a part of this trace, unless its sender has made it one of another.
+    /// The same message as a part of this trace, or of the one in which its event began; unless its sender has made it one of another.
     #[must_use]
     pub fn traced(mut self, trace: Option<&Trace>) -> Self {
-        if let Some(trace) = trace {
+        let began = trace.is_none().then(|| Trace::of_event(&self.message.properties)).flatten();
+        if let Some(trace) = trace.or(began.as_ref()) {
             trace.write(&mut self.message.properties);
         }
         self
@@ -97,11 +98,18 @@ impl Entry {
         self.message.properties.text(property::KEY)
     }
 
+    /// With a `PartitionKey`, which is checked ([`check_partition_key`]).
+    #[must_use]
+    pub fn with_partition_key(mut self, partition_key: String) -> Self {
+        self.message.partition_key = Some(partition_key);
+        self
+    }
+
     /// How many bytes it comes to: body, content type, ids and properties.
     #[must_use]
     pub fn size(&self) -> usize {
-        let Outgoing { message_id, content_type, body, properties, .. } = &self.message;
-        let texts = message_id.as_ref().map_or(0, String::len) + content_type.as_ref().map_or(0, String::len);
+        let Outgoing { message_id, content_type, body, properties, partition_key, .. } = &self.message;
+        let texts: usize = [message_id, content_type, partition_key].into_iter().flatten().map(String::len).sum();
         let properties: usize = properties.iter().map(|(name, value)| name.len() + value_size(value)).sum();
         body.len().saturating_add(texts).saturating_add(properties)
     }
@@ -164,6 +172,19 @@ pub fn check_key(key: &str) -> Result<(), KeyError> {
     }
 }
 
+/// Checks a partition key: 1 to 128 characters, none of them a control character.
+///
+/// # Errors
+/// What is wrong with it, to be read after its name.
+pub fn check_partition_key(key: &str) -> Result<(), &'static str> {
+    match key.chars().count() {
+        0 => Err("is empty: leave it out where there is none"),
+        1..=MAX_BROKER_ID if key.chars().any(char::is_control) => Err("contains control characters"),
+        1..=MAX_BROKER_ID => Ok(()),
+        _ => Err("has more than 128 characters"),
+    }
+}
+
 /// Why a lock key was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -211,11 +232,12 @@ pub fn is_media_type(content_type: &str, media_type: &str) -> bool {
     essence(content_type).eq_ignore_ascii_case(media_type)
 }
 
-/// Whether a content type is JSON: `application/json`, `text/json`, or anything that ends in `+json`.
+/// Whether a content type is JSON: its subtype is `json`, or ends in `+json`.
 #[must_use]
 pub fn is_json(content_type: &str) -> bool {
-    let essence = essence(content_type).to_ascii_lowercase();
-    matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
+    let Some((_, subtype)) = essence(content_type).split_once('/') else { return false };
+    let ending = subtype.len().checked_sub("+json".len()).and_then(|at| subtype.get(at..));
+    subtype.eq_ignore_ascii_case("json") || ending.is_some_and(|ending| ending.eq_ignore_ascii_case("+json"))
 }
 
 /// A content type without its parameters.
@@ -288,7 +310,7 @@ mod tests {
         {
             assert!(is_json(yes), "{yes}");
         }
-        for no in ["", "text/plain", "application/jsonl", "application/x-json+xml"] {
+        for no in ["", "json", "text/plain", "application/jsonl", "application/x-json+xml"] {
             assert!(!is_json(no), "{no}");
         }
     }

@@ -65,6 +65,17 @@ impl Head {
         self.one("content-length").ok().flatten()?.parse().ok()
     }
 
+    /// The `Idempotency-Key` alone.
+    ///
+    /// # Errors
+    /// There is one that cannot be used.
+    pub fn idempotency_key(&self) -> Result<Option<String>, Problem> {
+        let Some(value) = self.one(IDEMPOTENCY_KEY)? else { return Ok(None) };
+        let key = structured(value)?;
+        check_logical_id(&key).map_err(|error| invalid_id(IDEMPOTENCY_KEY, error))?;
+        Ok(Some(key))
+    }
+
     /// The message's id: `Idempotency-Key`, else `Message-Id`. `None`: the client leaves it to us.
     ///
     /// # Errors

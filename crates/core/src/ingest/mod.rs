@@ -13,6 +13,8 @@
 //! * [`batch`]: many messages in one body; one bad item spoils no other.
 //! * [`door`]: one key, one payload, one message.
 //! * [`report`]: the answer to a batch, item by item.
+//! * [`cloudevents`]: events in all three modes, and who may send them.
+//! * [`size`]: how large a message may be, and the claim check for one that is larger.
 //! * [`form`], [`twilio`]: form bodies, and the webhook that sends them, with its signature.
 //! * [`status`]: what a record says to those who ask.
 //!
@@ -24,14 +26,17 @@
 
 pub mod access;
 pub mod batch;
+pub mod cloudevents;
 pub mod door;
 pub mod entry;
 pub mod form;
 pub mod head;
+mod json;
 pub mod key;
 pub mod report;
 pub mod route;
 pub mod routing;
 pub mod schedule;
+pub mod size;
 pub mod status;
 pub mod twilio;

@@ -43,6 +43,8 @@ pub enum Route {
 /// Methods of a path that is read, and of one that is written to, as in `Allow`.
 const READ: &str = "GET, HEAD";
 const WRITE: &str = "POST";
+/// Methods of a path that takes events: a sender may ask before it delivers.
+const DELIVER: &str = "POST, OPTIONS";
 
 impl Route {
     /// What a path means; `None`: there is nothing.
@@ -107,7 +109,8 @@ impl Route {
     pub const fn allow(&self) -> &'static str {
         match self {
             Self::Index | Self::Health | Self::Ready | Self::Message { .. } => READ,
-            Self::Messages { .. } | Self::Batch { .. } | Self::Routed | Self::RoutesTest | Self::Twilio => WRITE,
+            Self::Messages { .. } | Self::Batch { .. } | Self::Routed => DELIVER,
+            Self::RoutesTest | Self::Twilio => WRITE,
         }
     }
 

@@ -5,17 +5,19 @@
 //! of everything that may bring one back ([`Retention`]). Nothing else ever goes, however old: `r` and `p` have work before them.
 //!
 //! A **checkpoint** in a blob of its own ([`blobs_of`](super::checkpoint::blobs_of)) goes with its record, after it; or alone, when it is
-//! as old and no record names it: there is none, or it names a later one. A **lock key** (`keys/…`) may go when it is free and as old; but then its epoch begins again at 1, which a store that
+//! as old and no record names it: there is none, or it names a later one. A **body** in a blob ([`claim`](crate::claim)) goes with its record, or alone when it is as old
+//! and has none: its message was never sent, or never came. A **lock key** (`keys/…`) may go when it is free and as old; but then its epoch begins again at 1, which a store that
 //! remembers the epochs of keys would take for a sleeper, so it goes only on demand. The record of an **idempotency key** (`door/…`) goes when it is
 //! [`KEPT`] old, whatever its state: what is sent under the key after that is another message to the door. Whatever else is in the container stays.
 //!
-//! [`Sweep`] judges a listing, blob by blob in the order of the names, in which checkpoints follow their record.
+//! [`Sweep`] judges a listing, blob by blob in the order of the names, in which bodies and checkpoints follow their record.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use super::{Checkpoint, Record, State};
+use crate::claim;
 use crate::ingest::door::KEPT;
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -93,6 +95,13 @@ pub enum Named<'a> {
         /// The group of queues.
         group: &'a str,
     },
+    /// A body that was too large for the broker.
+    Body {
+        /// The record's name.
+        record: &'a str,
+        /// The group of queues.
+        group: &'a str,
+    },
     /// The lock of a key.
     Key {
         /// The group of queues.
@@ -120,8 +129,15 @@ impl<'a> Named<'a> {
         if let Some(group) = name.strip_prefix("door/").and_then(group_of) {
             return Self::Door { group };
         }
-        match name.rsplit_once(".cp/").and_then(|(record, _)| Some((record, group_of(record)?))) {
-            Some((record, group)) => Self::Checkpoint { record, group },
+        let behind = |infix: &str| {
+            let (record, _) = name.rsplit_once(infix)?;
+            Some((record, group_of(record)?))
+        };
+        if let Some((record, group)) = behind(".cp/") {
+            return Self::Checkpoint { record, group };
+        }
+        match behind(claim::INFIX) {
+            Some((record, group)) => Self::Body { record, group },
             None => Self::Other,
         }
     }
@@ -130,10 +146,18 @@ impl<'a> Named<'a> {
     #[must_use]
     pub const fn group(&self) -> Option<&'a str> {
         match self {
-            Self::Record { group } | Self::Checkpoint { group, .. } | Self::Key { group } | Self::Door { group } => {
-                Some(*group)
-            }
+            Self::Record { group } | Self::Key { group } | Self::Door { group } => Some(*group),
+            Self::Checkpoint { group, .. } | Self::Body { group, .. } => Some(*group),
             Self::Other => None,
+        }
+    }
+
+    /// The record that a blob belongs to, of one that is none itself.
+    #[must_use]
+    pub const fn record(&self) -> Option<&'a str> {
+        match self {
+            Self::Checkpoint { record, .. } | Self::Body { record, .. } => Some(*record),
+            Self::Record { .. } | Self::Key { .. } | Self::Door { .. } | Self::Other => None,
         }
     }
 }
@@ -169,7 +193,7 @@ pub enum Verdict {
 pub enum Stays {
     /// Written last too short a time ago.
     Young,
-    /// A record with work before it, or a key that is held; its checkpoints.
+    /// A record with work before it, or a key that is held; its checkpoints and bodies.
     Live,
     /// The lock of a key, and those are not swept.
     Key,
@@ -182,11 +206,11 @@ pub enum Stays {
 pub enum Goes {
     /// A record.
     Record,
-    /// A checkpoint, after its record, and only if that went.
+    /// A checkpoint or a body, after its record, and only if that went.
     WithRecord,
     /// A checkpoint that its record does not name any more.
     Superseded,
-    /// A checkpoint whose record was not listed: make sure first that there is none.
+    /// A checkpoint or a body whose record was not listed: make sure first that there is none.
     Orphan,
     /// The lock of a key.
     Key,
@@ -248,6 +272,13 @@ impl Sweep {
             // Sooner only where records go sooner, too.
             Named::Door { .. } if age >= self.policy.older_than.min(KEPT) => Verdict::Goes(Goes::Door),
             Named::Door { .. } => Verdict::Stays(Stays::Young),
+            Named::Body { record, .. } => match self.last.as_ref().filter(|last| last.name == record) {
+                Some(Last { verdict: Verdict::Goes(_), .. }) => Verdict::Goes(Goes::WithRecord),
+                // A record that stays may still need it: the message may be on its poison queue.
+                Some(Last { verdict, .. }) => *verdict,
+                None if !old => Verdict::Stays(Stays::Young),
+                None => Verdict::Goes(Goes::Orphan),
+            },
             Named::Key { .. } if !self.policy.keys => Verdict::Stays(Stays::Key),
             Named::Key { .. } => match metadata.get("st").map(String::as_str) {
                 Some("r") if old => Verdict::Goes(Goes::Key),
@@ -328,6 +359,29 @@ mod tests {
         assert_eq!(judge(&parked.copied(author()), 100), Verdict::Goes(Goes::Record));
         for live in [claimed(), released, parked] {
             assert_eq!(judge(&live, u64::MAX), Verdict::Stays(Stays::Live), "{:?}", live.state);
+        }
+    }
+
+    #[test]
+    fn a_body_goes_with_its_record_or_as_old_without_one() {
+        let (name, none) = (record_name("q", "id"), BTreeMap::new());
+        let body = claim::Claim::new("q", "id", b"body").blob;
+        assert_eq!(Named::of(&body), Named::Body { record: &name, group: "q" });
+        assert!(body > name && body < format!("{name}.cp/"), "it is listed behind its record");
+        let policy = Policy { older_than: Duration::from_secs(100), keys: false };
+        let done = claimed().finish(None, Duration::ZERO, author());
+        for (record, age, expected) in [
+            (Some(&done), 100, Verdict::Goes(Goes::WithRecord)),
+            (Some(&done), 99, Verdict::Stays(Stays::Young)),
+            (Some(&claimed()), 1_000, Verdict::Stays(Stays::Live)),
+            (None, 100, Verdict::Goes(Goes::Orphan)),
+            (None, 99, Verdict::Stays(Stays::Young)),
+        ] {
+            let mut sweep = Sweep::new(policy);
+            if let Some(record) = record {
+                sweep.judge(&name, Duration::from_secs(age), &metadata(record));
+            }
+            assert_eq!(sweep.judge(&body, Duration::from_secs(age), &none), expected);
         }
     }
 

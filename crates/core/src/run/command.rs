@@ -40,7 +40,7 @@ pub enum Command {
         /// Its content.
         content: Bytes,
     },
-    /// Read a large checkpoint.
+    /// Read a large checkpoint, or a body that lies in a blob.
     Load {
         /// The blob.
         name: String,
@@ -57,6 +57,11 @@ pub enum Command {
     Delete {
         /// The version that must still be there.
         etag: ETag,
+    },
+    /// Delete a blob that nobody else uses, whatever version it is.
+    Discard {
+        /// The blob.
+        name: String,
     },
 }
 
@@ -81,7 +86,7 @@ pub enum CommandKind {
     Complete,
     /// [`Command::Abandon`].
     Abandon,
-    /// [`Command::Delete`].
+    /// [`Command::Delete`], [`Command::Discard`].
     Delete,
 }
 
@@ -110,7 +115,7 @@ impl Command {
             Self::Send(_) => CommandKind::Send,
             Self::Complete => CommandKind::Complete,
             Self::Abandon => CommandKind::Abandon,
-            Self::Delete { .. } => CommandKind::Delete,
+            Self::Delete { .. } | Self::Discard { .. } => CommandKind::Delete,
         }
     }
 }
@@ -124,7 +129,7 @@ pub enum Reply {
     Exists,
     /// A look found the record.
     Found(Box<Seen>),
-    /// A large checkpoint was read.
+    /// A blob was read.
     Loaded(Bytes),
     /// A look, or a read, found nothing (404).
     Missing,

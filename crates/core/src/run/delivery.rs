@@ -13,6 +13,7 @@
 //! got its 201.** In every other case it is left alone, and the peek-lock lapses: a later delivery finds the record and goes on
 //! from there. No reply can make it guess: an ambiguous write is looked at ([`super::writing`]).
 
+mod bodies;
 mod checkpoints;
 mod keeping;
 mod settling;
@@ -25,8 +26,9 @@ use super::command::{Command, Context, Held, Next, Reply, give_up};
 use super::copies::{Copy, NO_EPOCH, Poison};
 use super::writing::{Resolved, Write};
 use super::{LOOK_AGAIN, Outcome, Tag, Work};
+use crate::claim::{Claim, ClaimError};
 use crate::config::QueueConfig;
-use crate::id::{payload_hash, record_name};
+use crate::id::record_name;
 use crate::message::{Delivery, property};
 use crate::record::finding::{Arrival, Finding, examine};
 use crate::record::{Checkpoint, CheckpointBlob, ETag, Record, Seen};
@@ -37,6 +39,7 @@ const MAX_ATTEMPTS: &str = "max-attempts";
 const REJECTED: &str = "rejected";
 const PAYLOAD_MISMATCH: &str = "payload-mismatch";
 const CHECKPOINT_LOST: &str = "checkpoint-lost";
+const CLAIM_LOST: &str = "claim-lost";
 
 /// From so many deaths of its holders on, a message is claimed only when nothing else is: an instance that it kills takes
 /// nobody along. One death may be an accident; waiting costs the others time.
@@ -72,6 +75,8 @@ enum Stage {
     Creating(Write),
     Looking,
     TakingOver(Write),
+    /// Reads the body that lies in a blob.
+    Fetching(Claim),
     /// Reads the checkpoint that the claimed record names.
     Loading(CheckpointBlob),
     /// The processor has it.
@@ -84,6 +89,8 @@ enum Stage {
     Completing(Outcome),
     /// Completed; its record goes.
     Deleting(Outcome),
+    /// The record is gone; the blob of the body goes.
+    Discarding(Outcome),
     GivingBack,
     Over,
 }
@@ -124,6 +131,10 @@ pub struct Handling {
     renewal_asked: Instant,
     stage: Stage,
     held: Option<Held>,
+    /// Where the body lies, of a message that does not carry it.
+    claim: Option<Result<Claim, ClaimError>>,
+    /// That body, once it is here.
+    body: Option<Bytes>,
     /// The content of the record's checkpoint, where that is in a blob of its own.
     checkpoint: Option<Bytes>,
     /// The record that is to be deleted when the delivery is completed.
@@ -139,9 +150,12 @@ impl Handling {
     pub fn new(delivery: Delivery, pending_since: Instant, queue: &QueueConfig) -> Self {
         let id = delivery.logical_id().to_owned();
         let name = record_name(&queue.group, &id);
-        let payload = payload_hash(delivery.sent_content_type(), &delivery.body);
+        let payload = delivery.payload_hash();
+        let claim = Claim::of(&delivery.properties);
         Self {
             delivery,
+            claim,
+            body: None,
             id,
             name,
             payload,
@@ -181,10 +195,10 @@ impl Handling {
         self.held.as_ref()
     }
 
-    /// The bytes it holds in memory.
+    /// The bytes it holds in memory, or will when its body is read.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.delivery.body.len() + self.checkpoint.as_ref().map_or(0, Bytes::len)
+        self.delivery.body.len() + self.claimed_bytes() + self.checkpoint.as_ref().map_or(0, Bytes::len)
     }
 
     /// Whether it will be ready for the processor in a moment: on its way to a claim, or to the renewal of one. Neither
@@ -194,7 +208,7 @@ impl Handling {
         match self.stage {
             Stage::RenewingFirst(_) | Stage::Creating(_) | Stage::Looking | Stage::TakingOver(_) => self.looks == 0,
             Stage::Keeping(Idle::Ready) | Stage::Writing(_, After::Go | After::Kept) | Stage::Renewing => true,
-            Stage::Loading(_) | Stage::Storing(..) => true,
+            Stage::Fetching(_) | Stage::Loading(_) | Stage::Storing(..) => true,
             _ => false,
         }
     }
@@ -204,8 +218,8 @@ impl Handling {
     pub const fn is_settling(&self) -> bool {
         match self.stage {
             Stage::Writing(_, After::Go | After::Kept) => false,
-            Stage::Writing(..) | Stage::Sending(_) | Stage::Completing(_) | Stage::Deleting(_) => true,
-            Stage::GivingBack | Stage::Over => true,
+            Stage::Writing(..) | Stage::Sending(_) | Stage::Completing(_) => true,
+            Stage::Deleting(_) | Stage::Discarding(_) | Stage::GivingBack | Stage::Over => true,
             _ => false,
         }
     }
@@ -223,7 +237,7 @@ impl Handling {
             group: queue.group.clone(),
             key: self.delivery.key().map(str::to_owned),
             content_type: self.delivery.sent_content_type().map(str::to_owned),
-            body: self.delivery.body.clone(),
+            body: self.body.as_ref().unwrap_or(&self.delivery.body).clone(),
             properties: own.map(|(name, value)| (name.to_owned(), value.to_string())).collect(),
             enqueued_at: self.delivery.enqueued_at.unwrap_or_default(),
             delivery_count: self.delivery.delivery_count,
@@ -296,6 +310,7 @@ impl Handling {
             Stage::Creating(write) => self.on_create(write, reply, context),
             Stage::Looking => self.on_look(reply, context),
             Stage::TakingOver(write) => self.on_taken_over(write, reply, context),
+            Stage::Fetching(claim) => self.on_fetched(&claim, reply, context),
             Stage::Loading(blob) => self.on_loaded(&blob, reply, context),
             Stage::Storing(blob, took) => self.on_stored(blob, took, reply, context),
             Stage::Writing(write, after) => self.on_written(write, after, reply, context),
@@ -321,8 +336,9 @@ impl Handling {
                 // Whether the broker answered or not, the record is final: what comes back is a duplicate.
                 _ => self.over(outcome),
             },
+            Stage::Deleting(outcome) => self.discard(outcome),
             // What could not be deleted is known for longer, and swept.
-            Stage::Deleting(outcome) => self.over(outcome),
+            Stage::Discarding(outcome) => self.over(outcome),
             stage @ (Stage::Idle(_) | Stage::Working | Stage::Over) => {
                 self.stage = stage;
                 Next::Over(Outcome::Unsettled("a reply came that nothing had asked for".to_owned()))
@@ -332,7 +348,7 @@ impl Handling {
 
     fn on_create(&mut self, mut write: Write, reply: Reply, context: &mut Context<'_>) -> Next {
         match write.on_reply(reply) {
-            Resolved::Landed(etag) => self.hold(write, etag),
+            Resolved::Landed(etag) => self.hold(write, etag, context),
             Resolved::Look => self.resolve(write, Stage::Creating),
             Resolved::Again => self.rewrite(write, Stage::Creating),
             Resolved::Theirs(Some(seen)) => self.found(&seen, context),
@@ -456,7 +472,7 @@ impl Handling {
 
     fn on_taken_over(&mut self, mut write: Write, reply: Reply, context: &mut Context<'_>) -> Next {
         match write.on_reply(reply) {
-            Resolved::Landed(etag) => self.hold(write, etag),
+            Resolved::Landed(etag) => self.hold(write, etag, context),
             Resolved::Look => self.resolve(write, Stage::TakingOver),
             Resolved::Again => self.rewrite(write, Stage::TakingOver),
             Resolved::Theirs(Some(seen)) => self.found(&seen, context),
@@ -472,10 +488,18 @@ impl Handling {
         Next::Do(command)
     }
 
-    fn hold(&mut self, write: Write, etag: ETag) -> Next {
+    fn hold(&mut self, write: Write, etag: ETag, context: &mut Context<'_>) -> Next {
         let (record, since) = write.into_parts();
         self.held = Some(Held { record, etag, since });
-        self.load_or_be_ready()
+        self.gather_or_be_ready(context)
+    }
+
+    /// A claim is held: the processor can have it as soon as its body and its checkpoint are here.
+    fn gather_or_be_ready(&mut self, context: &mut Context<'_>) -> Next {
+        if let Some(next) = self.fetch(context) {
+            return next;
+        }
+        self.load().unwrap_or_else(|| self.ready())
     }
 
     fn ready(&mut self) -> Next {

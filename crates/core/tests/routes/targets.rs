@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use oncebus_core::config::{Config, to_one_line};
+use oncebus_core::ingest::cloudevents::{self, Mode};
+use oncebus_core::ingest::entry::Entry;
 use oncebus_core::ingest::head::Head;
 use oncebus_core::ingest::routing::backlog::Backlog;
 use oncebus_core::ingest::routing::{Facts, Fallback, Group, Key, Routing, Strategy, Target, explain};
+use oncebus_core::message::{Outgoing, Properties};
 use oncebus_core::time::UnixTime;
 
 const QUEUES: &str =
@@ -41,8 +44,20 @@ pub(crate) fn routes(data: &[u8]) {
     assert_eq!(once, routed(&config.routing, &head, &body, &backlog));
 }
 
+/// The message that ingest makes of a request; one that is refused has nothing to go by.
+fn message(head: &Head, body: &[u8]) -> Outgoing {
+    let body = body.to_vec();
+    let entry = match Mode::of(head) {
+        Ok(Some(Mode::Structured)) => cloudevents::event(&body.into(), None),
+        Ok(Some(Mode::Binary)) => cloudevents::binary(head).map(|entry| entry.with_body(body.into())),
+        _ => Ok(Entry::new("i".into(), None, head.content_type().ok().flatten(), body.into(), Properties::new())),
+    };
+    entry.map(|entry| entry.message).unwrap_or_default()
+}
+
 fn routed(routing: &Routing, head: &Head, body: &[u8], backlog: &Result<Backlog, Fallback>) -> String {
-    let facts = Facts::new(head, body, None);
+    let message = message(head, body);
+    let facts = Facts::new(head, &message, None);
     let found = routing.find(&facts);
     for (rule, condition) in &found.passed_over {
         assert!(rule.conditions.contains(condition) && !condition.holds(&facts));

@@ -197,7 +197,8 @@ impl Transition<'_> {
             Command::Renew => self.state.broker.renew(about.delivery?),
             Command::Send(_) | Command::Complete => self.settle(command, about)?,
             // No run ends here, no checkpoint is large, and records are kept.
-            Command::Abandon | Command::Store { .. } | Command::Load { .. } | Command::Delete { .. } => return None,
+            Command::Abandon | Command::Store { .. } | Command::Load { .. } => return None,
+            Command::Delete { .. } | Command::Discard { .. } => return None,
         })
     }
 

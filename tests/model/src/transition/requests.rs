@@ -44,7 +44,9 @@ impl Transition<'_> {
             }
             Command::Complete => self.complete(worker.id),
             // No delivery is given back here, none has a lock key, and records are kept.
-            Command::Abandon | Command::LookAt { .. } | Command::Delete { .. } => return None,
+            Command::Abandon | Command::LookAt { .. } | Command::Delete { .. } | Command::Discard { .. } => {
+                return None;
+            }
         };
         if reply == Reply::LockLost {
             self.happens(Event::LockLost);

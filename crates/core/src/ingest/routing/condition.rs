@@ -108,7 +108,7 @@ impl Condition {
             Self::Json(pointer, expected) => {
                 facts.json().and_then(|json| json.pointer(pointer)).is_some_and(|found| same(found, expected))
             }
-            Self::EventType(pattern) => facts.event_type().is_some_and(|event_type| pattern.covers(&event_type)),
+            Self::EventType(pattern) => facts.event_type().is_some_and(|event_type| pattern.covers(event_type)),
             Self::Source(name) => facts.source() == Some(name.as_str()),
         }
     }

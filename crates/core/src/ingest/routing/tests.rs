@@ -4,10 +4,15 @@ use proptest::prelude::*;
 use proptest::strategy::Strategy as Draws;
 use serde_json::json;
 
+use bytes::Bytes;
+
 use super::backlog::{Backlog, Observation};
 use super::{Strategy, *};
 use crate::config::Config;
+use crate::ingest::cloudevents::{self, Mode};
+use crate::ingest::entry::Entry;
 use crate::ingest::head::Head;
+use crate::message::{Outgoing, Properties};
 use crate::time::UnixTime;
 
 const NOW: UnixTime = UnixTime(1_795_174_201);
@@ -16,6 +21,17 @@ const MAX_AGE: Duration = Duration::from_secs(30);
 fn head(headers: &[(&str, &str)]) -> Head {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
     Head { method: "POST".to_owned(), target: "/messages".to_owned(), headers }
+}
+
+/// The message that ingest makes of a request.
+fn message(head: &Head, body: &[u8]) -> Outgoing {
+    let body = Bytes::copy_from_slice(body);
+    let event = match Mode::of(head) {
+        Ok(Some(Mode::Structured)) => cloudevents::event(&body, None),
+        Ok(Some(Mode::Binary)) => cloudevents::binary(head).map(|entry| entry.with_body(body.clone())),
+        _ => Ok(Entry::new("i".to_owned(), None, head.content_type().ok().flatten(), body, Properties::new())),
+    };
+    event.map(|entry| entry.message).unwrap_or_default()
 }
 
 /// A routing out of the routes of a document with the queues `a`, `b` and `c`, which share their records.
@@ -34,14 +50,15 @@ fn group(queues: &[(&str, u32)], strategy: Strategy) -> Group {
 /// Where a message goes, without a backlog.
 fn chosen<'a>(group: &'a Group, id: &str, lock_key: Option<&str>) -> &'a str {
     let head = Head::default();
-    let facts = Facts::new(&head, b"", None);
+    let message = Outgoing::default();
+    let facts = Facts::new(&head, &message, None);
     group.choose(&facts, Key { id, lock_key }, Err(Fallback::Missing), MAX_AGE).unwrap().queue
 }
 
 /// The place of the rule that takes a request.
 fn taken(routing: &Routing, headers: &[(&str, &str)], body: &str, source: Option<&str>) -> Option<usize> {
     let head = head(headers);
-    routing.find(&Facts::new(&head, body.as_bytes(), source)).rule.map(|(place, _)| place)
+    routing.find(&Facts::new(&head, &message(&head, body.as_bytes()), source)).rule.map(|(place, _)| place)
 }
 
 #[test]
@@ -97,14 +114,50 @@ fn every_condition_holds_of_what_it_says_and_of_nothing_else() {
         ("json = { '/a' = 1 }", vec![("content-type", "text/plain")], r#"{"a":1}"#, false),
         ("json = { '/a' = 1 }", vec![], r#"{"a":1}"#, false),
         ("json = { '/a' = 1 }", vec![json], r#"{"a":1"#, false),
-        ("cloudevents_type = 'com.example.new'", vec![("ce-type", "com.example.new")], "", true),
-        ("cloudevents_type = 'com.example.new'", vec![("CE-Type", "com%2Eexample.new")], "", true),
-        ("cloudevents_type = 'com.example.*'", vec![("ce-type", "com.example.new")], "", true),
-        ("cloudevents_type = 'com.example.*'", vec![("ce-type", "com.examples")], "", false),
+        (
+            "cloudevents_type = 'com.example.new'",
+            vec![("ce-id", "1"), ("ce-source", "s"), ("ce-specversion", "1.0"), ("ce-type", "com.example.new")],
+            "",
+            true,
+        ),
+        (
+            "cloudevents_type = 'com.example.new'",
+            vec![("ce-id", "1"), ("ce-source", "s"), ("ce-specversion", "1.0"), ("CE-Type", "com%2Eexample.new")],
+            "",
+            true,
+        ),
+        (
+            "cloudevents_type = 'com.example.*'",
+            vec![("ce-id", "1"), ("ce-source", "s"), ("ce-specversion", "1.0"), ("ce-type", "com.example.new")],
+            "",
+            true,
+        ),
+        (
+            "cloudevents_type = 'com.example.*'",
+            vec![("ce-id", "1"), ("ce-source", "s"), ("ce-specversion", "1.0"), ("ce-type", "com.examples")],
+            "",
+            false,
+        ),
         ("cloudevents_type = '*'", vec![], "", false),
-        ("cloudevents_type = 'a.*'", vec![event], r#"{"type":"a.b"}"#, true),
-        ("cloudevents_type = 'a.*'", vec![event, ("ce-type", "a.b")], r#"{"type":"b"}"#, false),
-        ("cloudevents_type = 'a.*'", vec![event], r#"{"type":1}"#, false),
+        ("cloudevents_type = 'a.*'", vec![event], r#"{"type":"a.b","id":"1","source":"s","specversion":"1.0"}"#, true),
+        (
+            "cloudevents_type = 'a.*'",
+            vec![event, ("ce-type", "a.b")],
+            r#"{"type":"b","id":"1","source":"s","specversion":"1.0"}"#,
+            false,
+        ),
+        (
+            "json = { '/a' = 1 }",
+            vec![event],
+            r#"{"type":"b","id":"1","source":"s","specversion":"1.0","data":{"a":1}}"#,
+            true,
+        ),
+        (
+            "json = { '/type' = 'b' }",
+            vec![event],
+            r#"{"type":"b","id":"1","source":"s","specversion":"1.0","data":{}}"#,
+            false,
+        ),
         ("source = 'twilio'", vec![], "", false),
     ] {
         let routing = routing(&format!("[[routes]]\nqueue = 'a'\nmatch.{condition}"));
@@ -122,7 +175,8 @@ fn a_lane_is_what_the_message_says_and_the_default_for_all_else() {
     let by_field = routing(&format!("[[routes]]\n{lanes}priority_field = '/p'"));
     let queue = |routing: &Routing, headers: &[(&str, &str)], body: &str| {
         let head = head(headers);
-        let facts = Facts::new(&head, body.as_bytes(), None);
+        let message = message(&head, body.as_bytes());
+        let facts = Facts::new(&head, &message, None);
         let Target::Group(group) = &routing.rules[0].target else { panic!("a group") };
         let choice = group.choose(&facts, Key { id: "i", lock_key: None }, Err(Fallback::Missing), MAX_AGE).unwrap();
         (choice.queue.to_owned(), choice.by == Chosen::Priority(Level::Said))
@@ -151,7 +205,8 @@ fn backlog(of: &[(&str, Option<u64>, Option<u64>)]) -> Backlog {
 fn the_shortest_backlog_is_by_count_else_by_age_and_the_id_decides_among_equals() {
     let group = group(&[("a", 1), ("b", 1), ("c", 1)], Strategy::Shortest);
     let head = Head::default();
-    let facts = Facts::new(&head, b"", None);
+    let message = Outgoing::default();
+    let facts = Facts::new(&head, &message, None);
     let choose = |backlog: &Backlog, now: UnixTime, id: &str| {
         let choice = group.choose(&facts, Key { id, lock_key: None }, Ok((backlog, now)), MAX_AGE).unwrap();
         (choice.queue.to_owned(), format!("{:?}", choice.by))
@@ -208,7 +263,8 @@ fn an_explanation_says_what_was_passed_over_and_what_decided() {
         ",
     );
     let head = head(&[("content-type", "text/plain")]);
-    let facts = Facts::new(&head, b"", None);
+    let message = message(&head, b"");
+    let facts = Facts::new(&head, &message, None);
     let found = routing.find(&facts);
     let Some((1, Rule { target: Target::Group(group), .. })) = found.rule else { panic!("{found:?}") };
     let known = backlog(&[("a", Some(2), Some(1)), ("b", Some(0), None)]);
@@ -229,7 +285,8 @@ fn an_explanation_says_what_was_passed_over_and_what_decided() {
     assert_eq!(answer, expected);
 
     let nothing = Head::default();
-    let nowhere = routing.find(&Facts::new(&nothing, b"", None));
+    let message = Outgoing::default();
+    let nowhere = routing.find(&Facts::new(&nothing, &message, None));
     let expected = json!({ "queue": null, "passed_over": [
         { "index": 0, "name": "gold", "because": "the header x-tier is not \"gold\"" },
         { "index": 1, "name": "rest", "because": "the content type is not text/*" }
@@ -351,7 +408,8 @@ proptest! {
         );
         let head = Head { headers, ..Head::default() };
         let decide = || {
-            let facts = Facts::new(&head, &body, None);
+            let message = message(&head, &body);
+            let facts = Facts::new(&head, &message, None);
             let found = all.find(&facts);
             let backlog = Backlog::parse(&content).map_err(|error| Fallback::Unreadable(error.to_string()));
             let backlog = backlog.as_ref().map(|backlog| (backlog, NOW)).map_err(Clone::clone);

@@ -47,15 +47,15 @@ impl Handling {
         }
     }
 
-    /// A claim is held: the processor can have it as soon as its checkpoint is here.
-    pub(super) fn load_or_be_ready(&mut self) -> Next {
-        match self.held.as_ref().and_then(|held| held.record.checkpoint.as_ref()) {
-            Some(Checkpoint::Blob(blob)) if self.checkpoint.is_none() => {
+    /// Reads the checkpoint of a claimed record; `None` where there is none to be read.
+    pub(super) fn load(&mut self) -> Option<Next> {
+        match self.held.as_ref()?.record.checkpoint.as_ref()? {
+            Checkpoint::Blob(blob) if self.checkpoint.is_none() => {
                 let name = blob.name(self.record_name());
                 self.stage = Stage::Loading(CheckpointBlob::clone(blob));
-                Next::Do(Command::Load { name })
+                Some(Next::Do(Command::Load { name }))
             }
-            _ => self.ready(),
+            _ => None,
         }
     }
 

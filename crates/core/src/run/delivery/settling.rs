@@ -192,7 +192,7 @@ impl Handling {
                 self.held = Some(Held { record, etag, since });
                 self.renew_lock(Stage::Renewing, context)
             }
-            After::Kept => self.hold(write, etag),
+            After::Kept => self.hold(write, etag, context),
         }
     }
 }

@@ -127,7 +127,18 @@ impl Run {
         self.gather_until = None;
         // No more claims than one call of the processor takes: the others would wait for it, and run out.
         let room = self.batch.saturating_sub(self.ready.len() + self.getting_ready());
-        let begin: Vec<Tag> = self.gathered.iter().copied().filter(|tag| self.is_new(*tag)).take(room).collect();
+        // Nor more bodies out of blobs than fit into memory; one of any size always.
+        let claimed = |tag: &Tag| self.slots.get(tag).map_or(0, |slot| slot.handling.claimed_bytes());
+        let mut bytes: usize =
+            self.slots.values().filter(|slot| !slot.handling.is_new()).map(|slot| slot.handling.claimed_bytes()).sum();
+        let fits = |tag: &Tag| {
+            let more = claimed(tag);
+            let fits = more == 0 || bytes == 0 || bytes.saturating_add(more) <= MOST_BYTES;
+            bytes = bytes.saturating_add(more);
+            fits
+        };
+        let new = self.gathered.iter().copied().filter(|tag| self.is_new(*tag));
+        let begin: Vec<Tag> = new.take(room).take_while(fits).collect();
         self.gathered.retain(|tag| !begin.contains(tag));
         for tag in begin {
             self.begin(tag, now, effects);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::claim::Claim;
 use crate::config::{Config, OnDone, OnKeyFailure, QueueConfig};
 use crate::id::Mark;
 use crate::message::{Delivery, LockRef, Outgoing, Properties, property};
@@ -90,7 +91,7 @@ pub(super) struct World {
     /// How long each call of the processor takes.
     pub(super) call_takes: Duration,
     records: BTreeMap<String, Stored>,
-    /// Large checkpoints.
+    /// Large checkpoints and large bodies.
     pub(super) blobs: BTreeMap<String, Bytes>,
     queue: Vec<Queued>,
     pub(super) poison: Vec<Outgoing>,
@@ -129,6 +130,25 @@ impl World {
 
     pub(super) fn send_keyed(&mut self, id: &str, key: &str) {
         self.send_with(id, "body", Some(key));
+    }
+
+    /// As ingest sends what is too large for the broker.
+    pub(super) fn send_claimed(&mut self, id: &str, body: &str) {
+        let claim = Claim::new("q", id, body.as_bytes());
+        self.blobs.insert(claim.blob.clone(), Bytes::copy_from_slice(body.as_bytes()));
+        self.send(id, "");
+        if let Some(queued) = self.queue.last_mut() {
+            claim.write(&mut queued.message.properties);
+        }
+    }
+
+    /// Makes a message that waits name another blob.
+    pub(super) fn point_at(&mut self, id: &str, blob: &str) {
+        for queued in &mut self.queue {
+            if queued.message.properties.text(property::ID) == Some(id) {
+                queued.message.properties.set(property::CLAIM, blob);
+            }
+        }
     }
 
     fn send_with(&mut self, id: &str, body: &str, key: Option<&str>) {
@@ -295,6 +315,10 @@ impl World {
                 }
                 _ => Reply::Refused,
             },
+            Command::Discard { name } => {
+                self.blobs.remove(&name);
+                Reply::Settled
+            }
             Command::Renew => match self.locked(lock) {
                 Some(index) => {
                     self.queue[index].visible_at = self.clocks.broker(self.now) + queue().lock_duration;
