@@ -35,6 +35,31 @@ async fn a_message_is_accepted_with_its_location() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trace_reaches_the_processor_and_the_logs_of_both() {
+    let world = World::start().await;
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let send = async || {
+        let request = world.request(Method::POST, "/queues/orders/messages").header("Idempotency-Key", "\"m\"");
+        let answer = request.header("traceparent", parent).body("x").send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    };
+    send().await;
+    send().await;
+    assert_eq!(world.run("orders").await.duplicate, 1);
+    let properties = format!("{:?}", world.query("SELECT properties FROM messages"));
+    assert!(properties.contains("traceparent") && properties.contains(parent), "{properties}");
+    let lines: Vec<Value> = world.log().iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let traced = |operation: &str| {
+        let is = |line: &&Value| {
+            line["messaging.operation.type"] == operation && line["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+        };
+        lines.iter().filter(is).count()
+    };
+    // What is not notable of a message has no line: the first of the two is done, the second a duplicate.
+    assert_eq!((traced("send"), traced("process")), (2, 1), "{lines:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_an_id_one_is_made_up() {
     let world = World::start().await;
     let answer = world.request(Method::POST, "/queues/orders/messages").body("x").send().await.unwrap();
