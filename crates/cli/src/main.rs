@@ -1,12 +1,14 @@
 //! `oncebus`: the command line.
 //!
 //! `up` runs everything in the foreground, `pump` keeps runs of an app going that runs elsewhere, `doctor` looks at the
-//! services and makes what is missing, `send` puts messages in, `status` says what became of them, `bench` measures.
+//! services and makes what is missing, `send` puts messages in, `status` says what became of them, `bench` measures, `access` makes
+//! keys for those who send.
 //! `records` and `dead-letters` are for operators: they look at what there is, redrive, and delete.
 //!
 //! Standard output is for results, standard error for logs and progress. Every command returns an error with its
 //! causes, which ends the program with status 1; wrong arguments end it with status 2.
 
+mod access;
 mod bench;
 mod chaos;
 mod dead_letters;
@@ -57,6 +59,8 @@ enum Command {
     Records(Box<records::Args>),
     /// Look at poison queues and dead-letter queues, send messages back once, take letters away.
     DeadLetters(Box<dead_letters::Args>),
+    /// Make keys for those who send.
+    Access(Box<access::Args>),
     /// Show that it holds: kill workers at every kind of call, lose replies, kill the emulator, and count what is in the store.
     Chaos(Box<chaos::Args>),
     /// Run the emulator alone.
@@ -87,6 +91,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Status(args) => status::run(*args).await,
         Command::Records(args) => records::run(*args).await,
         Command::DeadLetters(args) => dead_letters::run(*args).await,
+        Command::Access(args) => access::run(&args),
         Command::Chaos(args) => chaos::run(*args).await,
         Command::Emulator(args) => emulator::run(*args).await,
         Command::Bench(args) => bench::run(*args).await,

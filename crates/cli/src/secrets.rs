@@ -5,6 +5,8 @@ use oncebus_runtime::platform::Entropy;
 
 /// The bearer secret of the run endpoint.
 pub(crate) const RUN_TOKEN: &str = "ONCEBUS_RUN_TOKEN";
+/// What clients sign their requests with.
+pub(crate) const ACCESS_SECRET: &str = "ONCEBUS_ACCESS_SECRET";
 /// The auth token of the Twilio account.
 pub(crate) const TWILIO_AUTH_TOKEN: &str = "TWILIO_AUTH_TOKEN";
 

@@ -8,11 +8,14 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use oncebus_core::secret::Secret;
 use oncebus_runtime::calls::{Bounds, Repeat, call};
 use oncebus_runtime::platform::Clock as _;
 use oncebus_runtime::platform::native::Native;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+
+use crate::access;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -22,6 +25,9 @@ pub(crate) struct Args {
     /// Where the app is.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000")]
     app_url: String,
+    /// An API key, where the app asks for one.
+    #[arg(long, value_name = "KEY", env = "ONCEBUS_API_KEY", hide_env_values = true)]
+    api_key: Option<Secret>,
     /// The message's queue.
     #[arg(long, value_name = "NAME", requires = "id")]
     queue: Option<String>,
@@ -57,7 +63,7 @@ fn request(args: &Args) -> anyhow::Result<Request<Bytes>> {
         (Some(queue), Some(id)) => format!("{base}/queues/{}/messages/{}", encoded(queue), encoded(id)),
         _ => format!("{base}/readyz"),
     };
-    Request::get(url).body(Bytes::new()).context("--app-url is no URL")
+    access::show(args.api_key.as_ref(), Request::get(url).body(Bytes::new()).context("--app-url is no URL")?)
 }
 
 /// A row for each member of the answer, or the answer itself.
@@ -83,7 +89,7 @@ mod tests {
 
     fn args(queue: Option<&str>, id: Option<&str>) -> Args {
         let app_url = "http://127.0.0.1:3000/".to_owned();
-        Args { app_url, queue: queue.map(str::to_owned), id: id.map(str::to_owned), json: false }
+        Args { app_url, queue: queue.map(str::to_owned), id: id.map(str::to_owned), json: false, api_key: None }
     }
 
     fn answer(body: &'static str) -> Response<Bytes> {

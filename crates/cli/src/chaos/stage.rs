@@ -116,7 +116,7 @@ impl Stage {
         let (bus, storage) = emulator.connections()?;
         let services = Services { send: bus.clone(), listen: bus, storage };
         let run_token = secrets::random(platform);
-        let app_secrets = Secrets { run_token: run_token.clone(), twilio_auth_token: None };
+        let app_secrets = Secrets { run_token: run_token.clone(), twilio_auth_token: None, access_secret: None };
         let variables = Variables::new(&document, "http://127.0.0.1", &services, &app_secrets, platform.wall());
         let schedule = Schedule::new(plan.seed, plan.amounts);
         let hook = Arc::new(Interference::new(platform.clone(), schedule, TIMES));

@@ -26,6 +26,8 @@ pub(crate) struct Description {
     pub(crate) lock_duration: Option<Duration>,
     pub(crate) max_delivery_count: Option<u32>,
     pub(crate) requires_session: bool,
+    /// For how long the broker remembers ids, if it does.
+    pub(crate) detects_duplicates: Option<Duration>,
     /// Any but `Active`.
     pub(crate) inactive: Option<String>,
     /// Messages that are there to be received, locked ones among them.
@@ -65,13 +67,16 @@ pub(super) fn put(
     queue: &str,
     lock_duration: Duration,
     max_delivery_count: u32,
+    detects_duplicates: bool,
     now: UnixTime,
 ) -> Request<Bytes> {
     let lock_seconds = lock_duration.as_secs();
+    let detection =
+        if detects_duplicates { "<RequiresDuplicateDetection>true</RequiresDuplicateDetection>" } else { "" };
     let body = format!(
         "<entry xmlns=\"http://www.w3.org/2005/Atom\"><content type=\"application/xml\">\
          <QueueDescription xmlns=\"http://schemas.microsoft.com/netservices/2010/10/servicebus/connect\">\
-         <LockDuration>PT{lock_seconds}S</LockDuration>\
+         <LockDuration>PT{lock_seconds}S</LockDuration>{detection}\
          <DefaultMessageTimeToLive>{MESSAGE_TTL}</DefaultMessageTimeToLive>\
          <DeadLetteringOnMessageExpiration>true</DeadLetteringOnMessageExpiration>\
          <MaxDeliveryCount>{max_delivery_count}</MaxDeliveryCount>\
@@ -130,6 +135,8 @@ fn description(entry: &str) -> Description {
         lock_duration: element(entry, "LockDuration").and_then(duration),
         max_delivery_count: element(entry, "MaxDeliveryCount").and_then(|text| text.parse().ok()),
         requires_session: element(entry, "RequiresSession") == Some("true"),
+        detects_duplicates: (element(entry, "RequiresDuplicateDetection") == Some("true"))
+            .then(|| element(entry, "DuplicateDetectionHistoryTimeWindow").and_then(duration).unwrap_or_default()),
         inactive: element(entry, "Status").filter(|status| *status != "Active").map(str::to_owned),
         active_messages: element(entry, "ActiveMessageCount").and_then(|text| text.parse().ok()),
     }
@@ -189,7 +196,7 @@ mod tests {
         let get = get(&connection(), "orders.poison", UnixTime(1_795_174_201));
         assert_eq!(get.uri(), "https://ns.example/orders.poison?api-version=2021-05");
         assert!(get.headers()[header::AUTHORIZATION].is_sensitive());
-        let put = put(&connection(), "orders", Duration::from_secs(90), 12, UnixTime(1_795_174_201));
+        let put = put(&connection(), "orders", Duration::from_secs(90), 12, false, UnixTime(1_795_174_201));
         assert_eq!((put.method(), put.uri().path()), (&Method::PUT, "/orders"));
         let body = String::from_utf8(put.body().to_vec()).unwrap();
         assert_eq!(element(&body, "LockDuration").and_then(duration), Some(Duration::from_secs(90)));
@@ -200,13 +207,15 @@ mod tests {
     #[test]
     fn a_queue_tells_its_settings_and_an_empty_feed_that_there_is_none() {
         let entry = "<entry><title>q</title><content><QueueDescription xmlns:i=\"x\"><LockDuration>PT1M30S</LockDuration>\
-            <RequiresSession>false</RequiresSession><MaxDeliveryCount>10</MaxDeliveryCount><d:Status>SendDisabled</d:Status>\
+            <RequiresDuplicateDetection>true</RequiresDuplicateDetection><RequiresSession>false</RequiresSession>\
+            <DuplicateDetectionHistoryTimeWindow>PT10M</DuplicateDetectionHistoryTimeWindow><MaxDeliveryCount>10</MaxDeliveryCount><d:Status>SendDisabled</d:Status>\
             <CountDetails><d2p1:ActiveMessageCount>7</d2p1:ActiveMessageCount></CountDetails>\
             <EntityAvailabilityStatus>Available</EntityAvailabilityStatus></QueueDescription></content></entry>";
         let expected = Description {
             lock_duration: Some(Duration::from_secs(90)),
             max_delivery_count: Some(10),
             requires_session: false,
+            detects_duplicates: Some(Duration::from_secs(600)),
             inactive: Some("SendDisabled".to_owned()),
             active_messages: Some(7),
         };

@@ -21,6 +21,7 @@ use clap::ArgAction;
 use http::{Request, Response};
 use oncebus_azure::connection::{ConnectionStringError, ServiceBusConnection, StorageConnection};
 use oncebus_core::config::Config;
+use oncebus_core::ingest::access::Access;
 use oncebus_core::secret::Secret;
 use oncebus_runtime::calls::{Bounds, Repeat, call};
 use oncebus_runtime::failure::Failure;
@@ -75,6 +76,7 @@ fn read_config(path: &Path) -> anyhow::Result<Config> {
 }
 
 async fn examine(args: &Args, config: &Config, report: &mut Report) -> anyhow::Result<()> {
+    say_who_may_send(&config.access, report);
     let platform = Native::new().context("cannot set up HTTP")?;
     match parse(args.storage.as_ref(), StorageConnection::parse) {
         Ok(Some(connection)) => {
@@ -110,6 +112,25 @@ async fn examine(args: &Args, config: &Config, report: &mut Report) -> anyhow::R
         }
     }
     Ok(())
+}
+
+fn say_who_may_send(access: &Access, report: &mut Report) {
+    let names = |names: Vec<&str>| names.join(", ");
+    match access {
+        Access::Open => report.warn(
+            "access",
+            "open: whoever reaches ingest may send, and ask about every message. Say mode = \"keys\" in [access]; \
+             oncebus access new-key makes one",
+        ),
+        Access::Keys(keys) => {
+            let keys = names(keys.iter().map(|key| key.grant.name.as_str()).collect());
+            report.ok("access", format!("by the keys of {keys}"));
+        }
+        Access::Signatures(policy) => {
+            let signers = names(policy.signers.iter().map(|signer| signer.grant.name.as_str()).collect());
+            report.ok("access", format!("by the signatures of {signers}"));
+        }
+    }
 }
 
 fn parse<T>(

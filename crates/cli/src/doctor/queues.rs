@@ -17,8 +17,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use oncebus_azure::connection::ServiceBusConnection;
 use oncebus_azure::servicebus::{ServiceBus, ServiceBusError, ServiceBusErrorKind, parse_sent, parse_settled};
-use oncebus_core::config::Config;
+use oncebus_core::config::{Config, Idempotency};
 use oncebus_core::message::{LockRef, Outgoing};
+use oncebus_core::record::retention::in_words;
 use oncebus_runtime::failure::Failure;
 use oncebus_runtime::platform::Clock as _;
 use oncebus_runtime::platform::native::Native;
@@ -46,6 +47,8 @@ struct Wanted {
     name: String,
     lock_duration: Duration,
     max_delivery_count: u32,
+    /// Whether the broker is to drop repetitions: that is chosen when a queue is made.
+    detects_duplicates: bool,
     /// Whether the app receives from it: poison queues it only sends to.
     receives: bool,
 }
@@ -152,8 +155,8 @@ impl Namespace<'_> {
     }
 
     async fn make(&self, wanted: &Wanted) -> Result<Made, Failure> {
-        let (lock, count) = (wanted.lock_duration, wanted.max_delivery_count);
-        let request = management::put(self.manage, &wanted.name, lock, count, self.platform.wall());
+        let (lock, count, detects) = (wanted.lock_duration, wanted.max_delivery_count, wanted.detects_duplicates);
+        let request = management::put(self.manage, &wanted.name, lock, count, detects, self.platform.wall());
         Ok(management::read_made(&ask(self.platform, request).await?))
     }
 
@@ -237,6 +240,7 @@ fn wanted(config: &Config) -> Vec<Wanted> {
             name: name.clone(),
             lock_duration: queue.lock_duration,
             max_delivery_count: queue.max_delivery_count,
+            detects_duplicates: receives && queue.door.idempotency == Idempotency::Broker,
             receives,
         })
         .collect()
@@ -244,16 +248,19 @@ fn wanted(config: &Config) -> Vec<Wanted> {
 
 impl Wanted {
     fn settings(&self) -> String {
-        format!("lock duration {} s, max delivery count {}", self.lock_duration.as_secs(), self.max_delivery_count)
+        let detection = if self.detects_duplicates { ", duplicate detection" } else { "" };
+        let lock = self.lock_duration.as_secs();
+        format!("lock duration {lock} s, max delivery count {}{detection}", self.max_delivery_count)
     }
 
     fn remedy(&self) -> String {
         format!(
             "Make it: az servicebus queue create --name {} --lock-duration PT{}S --max-delivery-count {} \
-             --default-message-time-to-live {MESSAGE_TTL}; or run this with a connection string that has the right Manage",
+             --default-message-time-to-live {MESSAGE_TTL}{}; or run this with a connection string that has the right Manage",
             self.name,
             self.lock_duration.as_secs(),
-            self.max_delivery_count
+            self.max_delivery_count,
+            if self.detects_duplicates { " --enable-duplicate-detection true" } else { "" }
         )
     }
 }
@@ -268,12 +275,23 @@ fn compare(found: &Description, wanted: &Wanted) -> (Level, String) {
     if let Some(status) = &found.inactive {
         return (Level::Fail, format!("its status is {status}, not Active"));
     }
+    if wanted.detects_duplicates && found.detects_duplicates.is_none() {
+        let sentence = "it detects no duplicates, which idempotency = \"broker\" rests on, and a queue gets that when it is made: \
+                        make it anew, or say \"record\"";
+        return (Level::Fail, sentence.to_owned());
+    }
     let (Some(lock), Some(count)) = (found.lock_duration, found.max_delivery_count) else {
         return (Level::Warn, format!("there; its settings cannot be read. They should be: {}", wanted.settings()));
     };
     // Nothing is received from a poison queue here: its times are nobody's business.
     if !wanted.receives || (lock == wanted.lock_duration && count == wanted.max_delivery_count) {
-        return (Level::Ok, format!("there: lock duration {} s, max delivery count {count}", lock.as_secs()));
+        let window = found.detects_duplicates.filter(|_| wanted.detects_duplicates);
+        let detection = window.map(|window| format!(", duplicates detected over {}", in_words(window)));
+        let detection = detection.unwrap_or_default();
+        return (
+            Level::Ok,
+            format!("there: lock duration {} s, max delivery count {count}{detection}", lock.as_secs()),
+        );
     }
     let worse = lock < wanted.lock_duration || count < wanted.max_delivery_count;
     let sentence = format!(
@@ -291,7 +309,13 @@ mod tests {
     use super::*;
 
     fn orders() -> Wanted {
-        Wanted { name: "orders".into(), lock_duration: Duration::from_secs(60), max_delivery_count: 10, receives: true }
+        Wanted {
+            name: "orders".into(),
+            lock_duration: Duration::from_secs(60),
+            max_delivery_count: 10,
+            detects_duplicates: false,
+            receives: true,
+        }
     }
 
     fn described(lock: u64, count: u32) -> Description {
@@ -316,6 +340,12 @@ mod tests {
         ] {
             assert_eq!(compare(&found, &orders()).0, level, "{found:?}");
         }
+        let detecting = Wanted { detects_duplicates: true, ..orders() };
+        assert_eq!(compare(&described(60, 10), &detecting).0, Level::Fail);
+        let found = Description { detects_duplicates: Some(Duration::from_secs(600)), ..described(60, 10) };
+        let sentence = "there: lock duration 60 s, max delivery count 10, duplicates detected over 10 min";
+        assert_eq!(compare(&found, &detecting), (Level::Ok, sentence.to_owned()));
+        assert!(detecting.remedy().contains("--enable-duplicate-detection true"));
         let poison = Wanted { receives: false, ..orders() };
         assert_eq!(compare(&described(5, 1), &poison).0, Level::Ok);
     }

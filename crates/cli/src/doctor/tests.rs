@@ -77,7 +77,10 @@ async fn everything_in_order_is_ok_and_nothing_is_left_in_a_queue() {
         for name in ["records", "clock", "listen orders", "send orders", "send orders.poison"] {
             assert_eq!(level(&checks, name), Some(Level::Ok), "{name} in {checks:?}");
         }
-        assert!(checks.iter().all(|check| check.level == Level::Ok), "{checks:?}");
+        // The configuration leaves it open who may send, and that is said.
+        let warned: Vec<&str> =
+            checks.iter().filter(|check| check.level != Level::Ok).map(|check| check.name.as_str()).collect();
+        assert_eq!(warned, ["access"], "{checks:?}");
         let queue = checks.iter().find(|check| check.name == "queue orders").unwrap();
         assert!(queue.sentence.ends_with("lock duration 60 s, max delivery count 10"), "{queue}");
     }

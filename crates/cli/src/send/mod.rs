@@ -18,11 +18,14 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use http::{Request, header};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use oncebus_core::secret::Secret;
 use oncebus_runtime::calls::{Bounds, Repeat, call};
 use oncebus_runtime::platform::Clock as _;
 use oncebus_runtime::platform::native::Native;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use source::{Post, Source};
+
+use crate::access;
 
 /// The longest that one request may take, and with its repetitions.
 const EACH: Duration = Duration::from_secs(30);
@@ -37,6 +40,9 @@ pub(crate) struct Args {
     /// Where the app is.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000")]
     app_url: String,
+    /// An API key, where the app asks for one.
+    #[arg(long, value_name = "KEY", env = "ONCEBUS_API_KEY", hide_env_values = true)]
+    api_key: Option<Secret>,
     /// The queue.
     #[arg(long, value_name = "NAME")]
     queue: String,
@@ -114,7 +120,8 @@ fn request(args: &Args, post: &Post) -> anyhow::Result<Request<Bytes>> {
             .header(header::CONTENT_TYPE, "application/x-ndjson")
             .body(body.clone()),
     };
-    request.context("the URL, the id, the key or the content type cannot be sent")
+    let request = request.context("the URL, the id, the key or the content type cannot be sent")?;
+    access::show(args.api_key.as_ref(), request)
 }
 
 /// A string as a structured field has it.

@@ -22,6 +22,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use app::{App, Kind, Start};
 use oncebus_core::config::Config;
+use oncebus_core::ingest::access::Access;
 use oncebus_host::Sqlite;
 use oncebus_runtime::platform::Clock as _;
 use oncebus_runtime::platform::native::Native;
@@ -190,6 +191,9 @@ impl Up {
             .chain(metrics)
             .map(|(name, address)| format!("  {name:<22} {address}"))
             .collect();
+        if self.config.access == Access::Open {
+            lines.push("\nACCESS IS OPEN: whoever reaches the app may send, and ask about every message. [access] in oncebus.toml changes that.".to_owned());
+        }
         if let Some(queue) = self.config.queues.keys().next() {
             let url = &self.options.app_url;
             lines.push("\nTry:\n".to_owned());
@@ -260,7 +264,11 @@ fn choose_secrets(args: &Args, platform: &Native) -> anyhow::Result<Secrets> {
     }
     let twilio_auth_token =
         secrets::from_environment(secrets::TWILIO_AUTH_TOKEN).or_else(|| args.demo.then(|| secrets::random(platform)));
-    Ok(Secrets { run_token: run_token.unwrap_or_else(|| secrets::random(platform)), twilio_auth_token })
+    Ok(Secrets {
+        run_token: run_token.unwrap_or_else(|| secrets::random(platform)),
+        twilio_auth_token,
+        access_secret: secrets::from_environment(secrets::ACCESS_SECRET),
+    })
 }
 
 /// For people: on standard output, unless that is for a machine.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use oncebus_azure::blob::{create_container, parse_container};
 use oncebus_azure::connection::{ServiceBusConnection, StorageConnection};
-use oncebus_core::config::Config;
+use oncebus_core::config::{Config, Idempotency};
 use oncebus_core::secret::Secret;
 use oncebus_emulator::{Emulator, Options, QueueOptions, Store};
 use oncebus_runtime::calls::{Bounds, Repeat, call};
@@ -118,6 +118,7 @@ fn queues(config: &Config) -> Vec<QueueOptions> {
     own.chain(poison)
         .filter(|(name, _)| seen.insert(*name))
         .map(|(name, queue)| QueueOptions {
+            requires_duplicate_detection: *name == queue.name && queue.door.idempotency == Idempotency::Broker,
             name: name.clone(),
             lock_duration: queue.lock_duration,
             max_delivery_count: queue.max_delivery_count,
@@ -174,5 +175,10 @@ mod tests {
         let seen: Vec<(&str, u64, u32)> =
             queues.iter().map(|q| (q.name.as_str(), q.lock_duration.as_secs(), q.max_delivery_count)).collect();
         assert_eq!(seen, [("a", 90, 10), ("b", 90, 20), ("b.poison", 90, 20)]);
+        let document = "[queues.a]\nidempotency = 'broker'\n[queues.b]";
+        let queues = super::queues(&Config::parse(document).unwrap());
+        let detecting: Vec<&str> =
+            queues.iter().filter(|q| q.requires_duplicate_detection).map(|q| q.name.as_str()).collect();
+        assert_eq!(detecting, ["a"]);
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Secrets {
     pub(crate) run_token: Secret,
     /// What Twilio's requests are signed with, if there are any.
     pub(crate) twilio_auth_token: Option<Secret>,
+    /// What clients sign their requests with, if they do.
+    pub(crate) access_secret: Option<Secret>,
 }
 
 /// Values by the names of variables. All are kept as secrets, since some are.
@@ -52,9 +54,11 @@ impl Variables {
             (settings::STORAGE_ORIGIN.key, Secret::new(services.storage.origin())),
             (settings::RUN_TOKEN.key, secrets.run_token.clone()),
         ]);
-        if let Some(token) = &secrets.twilio_auth_token {
-            values.insert(settings::TWILIO_AUTH_TOKEN.key, token.clone());
-        }
+        let optional = [
+            (settings::TWILIO_AUTH_TOKEN.key, &secrets.twilio_auth_token),
+            (settings::ACCESS_SECRET.key, &secrets.access_secret),
+        ];
+        values.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
         Self(values)
     }
 
@@ -80,11 +84,15 @@ impl Document {
         self.config.public_url.as_deref().filter(|_| !demo).unwrap_or(local)
     }
 
-    /// Reads the document. `log_effects` turns on the log that shows whether a step ran twice.
+    /// Reads the document. `log_effects` turns on the log that shows whether a step ran twice, for those who send to themselves: so
+    /// access is open, too.
     pub(crate) fn parse(text: &str, log_effects: bool) -> anyhow::Result<Self> {
         Config::parse(text)?;
         let mut tree = parse_document(text)?;
         if log_effects {
+            if let Some(tables) = tree.as_object_mut() {
+                tables.remove("access");
+            }
             set(&mut tree, &["processor", "settings", "effects"], json!(true))
                 .context("processor.settings is no table")?;
         }
@@ -111,6 +119,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use oncebus_azure::connection::{ServiceBusConnection, StorageConnection};
+    use oncebus_core::ingest::access::Access;
 
     use super::*;
 
@@ -126,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_app_gets_a_sas_and_no_account_key() {
-        let secrets = Secrets { run_token: Secret::new("t"), twilio_auth_token: None };
+        let secrets = Secrets { run_token: Secret::new("t"), twilio_auth_token: None, access_secret: None };
         let document = Document::parse("[queues.q]\n[processor.settings]\nname = \"it's\"", true).unwrap();
         let variables = Variables::new(&document, "http://h", &services(), &secrets, UnixTime(1_795_174_201));
         let values: BTreeMap<&str, &str> = variables.expose().collect();
@@ -146,7 +155,8 @@ mod tests {
     #[test]
     fn every_variable_is_one_of_the_manifest() {
         let manifest: toml::Table = include_str!("../../../../spin.toml").parse().unwrap();
-        let secrets = Secrets { run_token: Secret::new("t"), twilio_auth_token: Some(Secret::new("t")) };
+        let secret = || Some(Secret::new("t"));
+        let secrets = Secrets { run_token: Secret::new("t"), twilio_auth_token: secret(), access_secret: secret() };
         let document = Document::parse("[queues.q]", false).unwrap();
         let variables = Variables::new(&document, "http://h", &services(), &secrets, UnixTime(0));
         let given: BTreeSet<&str> = variables.expose().map(|(name, _)| name).collect();
@@ -163,12 +173,19 @@ mod tests {
         assert_eq!(document.public_url(local, true), local);
         assert_eq!(Document::parse("[queues.q]", false).unwrap().public_url(local, false), local);
         // What the app makes of both: the variable beats the document, and here they agree.
-        let secrets = Secrets { run_token: Secret::new("t"), twilio_auth_token: None };
+        let secrets = Secrets { run_token: Secret::new("t"), twilio_auth_token: None, access_secret: None };
         let public_url = document.public_url(local, false);
         let variables = Variables::new(&document, public_url, &services(), &secrets, UnixTime(0));
         let values: BTreeMap<&str, &str> = variables.expose().collect();
         let config = Config::parse(values["oncebus_config"]).unwrap().with_public_url(values["public_url"]).unwrap();
         assert_eq!(config.public_url.as_deref(), Some(tunnel));
+    }
+
+    #[test]
+    fn the_demo_needs_no_key() {
+        let keys = "[queues.q]\n[access]\nmode = 'hmac'\n[[access.keys]]\nname = 'a'";
+        assert_eq!(Document::parse(keys, true).unwrap().config.access, Access::Open);
+        assert_ne!(Document::parse(keys, false).unwrap().config.access, Access::Open);
     }
 
     #[test]
