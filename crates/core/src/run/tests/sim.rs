@@ -86,8 +86,12 @@ pub(super) struct World {
     /// Whether the record of what is done is deleted.
     forget: bool,
     clocks: Clocks,
-    /// Of each key, the messages that were begun with their epochs, in order.
-    begun: BTreeMap<String, Vec<(String, u64)>>,
+    /// Of each key, the messages that were begun with their lives and epochs, in order.
+    begun: BTreeMap<String, Vec<(String, usize, u64)>>,
+    /// How often each record was created: more than once only where records are deleted.
+    lives: BTreeMap<String, usize>,
+    /// How many messages of each id there were, copies among them.
+    pub(super) sent: BTreeMap<String, usize>,
     /// How long each call of the processor takes.
     pub(super) call_takes: Duration,
     records: BTreeMap<String, Stored>,
@@ -117,7 +121,12 @@ impl World {
 
     /// With records that are deleted when their messages are completed.
     pub(super) fn forgetting() -> Self {
-        Self { forget: true, ..Self::default() }
+        Self::default().that_forgets(true)
+    }
+
+    /// The same, or not.
+    pub(super) fn that_forgets(self, forget: bool) -> Self {
+        Self { forget, ..self }
     }
 
     pub(super) fn with_clocks(clocks: Clocks) -> Self {
@@ -167,6 +176,8 @@ impl World {
 
     fn enqueue(&mut self, message: Outgoing, delay: Duration) {
         self.next_sequence += 1;
+        let id = message.properties.text(property::ID).unwrap_or_default().to_owned();
+        *self.sent.entry(id).or_default() += 1;
         let visible_at = self.clocks.broker(self.now) + delay;
         self.queue.push(Queued { sequence: self.next_sequence, message, deliveries: 0, visible_at, lock: None });
     }
@@ -205,11 +216,10 @@ impl World {
         })
     }
 
-    /// A processor begins a step: no other may have begun it under a higher epoch.
+    /// A processor begins a step: under a claim that stands.
     fn begins(&mut self, work: &Work) {
-        let claimed =
-            self.record(&work.id).is_some_and(|record| record.epoch > work.epoch || record.state == State::Done);
-        if claimed {
+        let claimed = |record: &Record| record.epoch == work.epoch && record.state == State::Processing;
+        if !self.record(&work.id).is_some_and(claimed) {
             self.violations.push(format!("{}: begun at epoch {}, which was over", work.id, work.epoch));
         }
         if let Some(key) = &work.key {
@@ -226,11 +236,11 @@ impl World {
                 .push(format!("{id}: begun under epoch {:?} of its key, which has {lock:?}", work.key_epoch));
         }
         let line = self.begun.get(key).cloned().unwrap_or_default();
-        let this = (id.clone(), epoch);
+        let this = (id.clone(), self.lives.get(id).copied().unwrap_or_default(), epoch);
         if line.last() != Some(&this) && line.contains(&this) {
             self.violations.push(format!("{id}: another of its key came between two of its steps"));
         }
-        for (other, _) in line.iter().filter(|(other, _)| self.hold && other != id) {
+        for (other, ..) in line.iter().filter(|(other, ..)| self.hold && other != id) {
             let open = self.record(other).is_some_and(|record| !matches!(record.state, State::Done | State::Parked));
             if open {
                 self.violations.push(format!("{id}: begun though {other} of its key has not ended"));
@@ -284,7 +294,10 @@ impl World {
         let lock = lock.unwrap_or(&nothing);
         match command {
             Command::Create(_) if self.records.contains_key(name) => Reply::Exists,
-            Command::Create(record) => self.store(name, record),
+            Command::Create(record) => {
+                *self.lives.entry(record.id.clone()).or_default() += 1;
+                self.store(name, record)
+            }
             Command::Write { etag, record } => match self.records.get(name) {
                 Some(stored) if Self::etag(stored.version) == etag => {
                     if stored.record.state == State::Done {
@@ -310,6 +323,9 @@ impl World {
             Command::Load { name } => self.blobs.get(&name).cloned().map_or(Reply::Missing, Reply::Loaded),
             Command::Delete { etag } => match self.records.get(name) {
                 Some(stored) if Self::etag(stored.version) == etag => {
+                    if stored.record.state != State::Done {
+                        self.violations.push(format!("{name}: deleted and not done"));
+                    }
                     self.records.remove(name);
                     Reply::Settled
                 }
@@ -367,6 +383,9 @@ impl World {
             State::Parked => stored.record.copied,
             State::Processing | State::Released => false,
         });
+        // A duplicate's record may have been deleted since it was looked at.
+        let was_done = || self.finished.iter().any(|id| gone.message.properties.text(property::ID) == Some(id));
+        let settled = settled || (self.forget && was_done());
         if !settled && !self.copied.contains(&gone.sequence) {
             self.violations.push(format!("{name}: completed without a record or a copy that stands for it"));
         }
