@@ -4,7 +4,11 @@
 //! emulator's clocks are the only ones that decide anything; but for [`Services::with_azurite`], where the storage's is the machine's. Where a test needs an instance to die or to stand
 //! still at a certain request, it says so with a [`Cut`].
 
-#![expect(clippy::expect_used, reason = "a harness for tests: whatever goes wrong here is the test's failure")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a harness for tests: whatever goes wrong here is the test's failure"
+)]
 
 mod cut;
 mod services;

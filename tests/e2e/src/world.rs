@@ -16,6 +16,8 @@ use crate::cut::Cuts;
 use crate::services::Services;
 
 const RUN_TOKEN: &str = "run-token-of-the-tests";
+/// After so many runs a queue that is not empty never will be.
+const MOST_RUNS: usize = 100;
 /// The auth token with which webhooks are signed.
 pub const TWILIO_TOKEN: &str = "twilio-token-of-the-tests";
 
@@ -223,6 +225,21 @@ impl World {
     /// When it does not.
     pub async fn run(&self, queue: &str) -> Summary {
         self.try_run(queue).await.expect("the run lives").summary()
+    }
+
+    /// Runs until the queue is empty. What a run leaves locked, as one does that is over before all is done, comes back at once.
+    ///
+    /// # Panics
+    /// When a run does not go well, or too many of them change nothing.
+    pub async fn drain(&self, queue: &str) {
+        for _ in 0..MOST_RUNS {
+            if self.queued(queue) == 0 {
+                return;
+            }
+            self.run(queue).await;
+            self.let_locks_expire().await;
+        }
+        panic!("{} messages of {queue} never end", self.queued(queue));
     }
 
     /// One run that must die.
