@@ -102,6 +102,20 @@ pub(crate) fn failed(failure: &Failure, doing: &str, right: &str) -> anyhow::Err
     }
 }
 
+/// How a command goes about its work that changes many things.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct BulkArgs {
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How many are under way at once.
+    #[arg(long, value_name = "COUNT", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) concurrency: u16,
+    /// Print JSON: objects on lines, the last of them for the sum.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// A length of time as people write it: `14d`, `36h`, `1d12h`, `90s`. A day has 24 hours.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let expected = || format!("expected a length of time such as 14d, 36h, 90min or 30s, found {text:?}");

@@ -13,7 +13,7 @@ use super::filter::Filters;
 use super::letter::{HEADINGS, Letter};
 use super::walk::Fate;
 use super::{Opened, Place};
-use crate::operator::{Out, PATIENCE, failed, on_one_line, progress};
+use crate::operator::{BulkArgs, Out, PATIENCE, failed, on_one_line, progress};
 
 /// Long polls of a pass that only looks. Few: what has come when enough was seen is given back unseen.
 const LOOKERS: u16 = 8;
@@ -59,15 +59,8 @@ pub(super) struct PurgeArgs {
     /// All of them: without a filter, nothing else says that this is meant.
     #[arg(long)]
     pub(super) all: bool,
-    /// Say which, and take none away.
-    #[arg(long)]
-    pub(super) dry_run: bool,
-    /// Letters under way at once.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(super) concurrency: u16,
-    /// Print each as a JSON object on a line, and one for the sum.
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) bulk: BulkArgs,
 }
 
 /// Prints what passes the filters, as it comes.
@@ -136,33 +129,33 @@ pub(super) async fn purge(args: &PurgeArgs, out: &Out) -> anyhow::Result<()> {
     let opened = Opened::new(&args.place)?;
     let (purged, left) = (Cell::new(0_u64), Cell::new(0_u64));
     let bar = progress();
-    let walk = opened.walk(args.concurrency, args.dry_run);
+    let walk = opened.walk(args.bulk.concurrency, args.bulk.dry_run);
     let visit = async |delivery: Delivery| {
         let letter = Letter(&delivery);
         if !args.filters.pass(&letter) {
             return Ok(Fate::Kept);
         }
-        let gone = args.dry_run || complete(&opened, &delivery).await?;
+        let gone = args.bulk.dry_run || complete(&opened, &delivery).await?;
         let counter = if gone { &purged } else { &left };
         counter.set(counter.get() + 1);
         bar.inc(1);
-        if args.json {
+        if args.bulk.json {
             let mut members = letter.json();
-            members.insert("purged".to_owned(), (gone && !args.dry_run).into());
+            members.insert("purged".to_owned(), (gone && !args.bulk.dry_run).into());
             out.line(&Value::from(members).to_string())?;
-        } else if args.dry_run {
+        } else if args.bulk.dry_run {
             out.line(&letter.line())?;
         }
-        Ok(if gone && !args.dry_run { Fate::Gone } else { Fate::Kept })
+        Ok(if gone && !args.bulk.dry_run { Fate::Gone } else { Fate::Kept })
     };
     let walked = walk.run(visit).await?;
     bar.finish_and_clear();
     opened.warn(&walked);
     let (purged, left) = (purged.get(), left.get());
-    out.line(&if args.json {
-        json!({"dry_run": args.dry_run, "purged": purged, "left": left}).to_string()
+    out.line(&if args.bulk.json {
+        json!({"dry_run": args.bulk.dry_run, "purged": purged, "left": left}).to_string()
     } else {
-        format!("{} {purged}, left {left}", if args.dry_run { "would purge" } else { "purged" })
+        format!("{} {purged}, left {left}", if args.bulk.dry_run { "would purge" } else { "purged" })
     })?;
     if left > 0 { bail!("{left} letters could not be taken away") } else { Ok(()) }
 }

@@ -53,7 +53,7 @@ enum Command {
     List(look::ListArgs),
     /// Show a letter with its properties and its body.
     Show(look::ShowArgs),
-    /// Send messages back to the queue they came from, once: what is done already is only taken away.
+    /// Send messages back to the queue they came from, once: what is done already is only taken away. A dry run costs each a delivery.
     Redrive(redrive::RedriveArgs),
     /// Take letters away for good.
     Purge(look::PurgeArgs),

@@ -22,7 +22,7 @@ use super::filter::Filters;
 use super::letter::Letter;
 use super::walk::Fate;
 use super::{Opened, Place};
-use crate::operator::{Out, PATIENCE, StorageArgs, duration, on_one_line, progress};
+use crate::operator::{BulkArgs, Out, PATIENCE, StorageArgs, duration, on_one_line, progress};
 
 /// How many letters that were not redriven are shown.
 const SHOWN: u64 = 20;
@@ -54,15 +54,8 @@ pub(super) struct RedriveArgs {
     /// For how long records are kept. An older letter without a record is left: whether it was done is forgotten.
     #[arg(long, value_name = "TIME", default_value = "14d", value_parser = duration)]
     pub(super) records_kept: Duration,
-    /// Say what would be done with each, and which are done already. Costs each a delivery.
-    #[arg(long)]
-    pub(super) dry_run: bool,
-    /// Letters under way at once.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(super) concurrency: u16,
-    /// Print each as a JSON object on a line, and one for the sum.
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) bulk: BulkArgs,
 }
 
 /// Redrives, and says what came of it.
@@ -71,7 +64,7 @@ pub(super) async fn redrive(args: &RedriveArgs, out: &Out) -> anyhow::Result<()>
     let opened = &redriver.opened;
     let (left, sum) = (Cell::new(args.limit.unwrap_or(u64::MAX)), RefCell::new(Sum::default()));
     let bar = progress();
-    let walk = opened.walk(redriver.workers(), args.dry_run);
+    let walk = opened.walk(redriver.workers(), args.bulk.dry_run);
     let visit = async |delivery: Delivery| {
         if !args.filters.pass(&Letter(&delivery)) || left.get() == 0 {
             return Ok(Fate::Kept);
@@ -82,11 +75,11 @@ pub(super) async fn redrive(args: &RedriveArgs, out: &Out) -> anyhow::Result<()>
         }
         let done = redriver.redrive(&delivery).await?;
         bar.inc(1);
-        if args.json {
-            out.line(&done.json(&Letter(&delivery), args.dry_run).to_string())?;
-        } else if args.dry_run || (done.is_left() && sum.borrow().left < SHOWN) {
+        if args.bulk.json {
+            out.line(&done.json(&Letter(&delivery), args.bulk.dry_run).to_string())?;
+        } else if args.bulk.dry_run || (done.is_left() && sum.borrow().left < SHOWN) {
             let line =
-                format!("{}: {}", on_one_line(Letter(&delivery).id()), on_one_line(&done.sentence(args.dry_run)));
+                format!("{}: {}", on_one_line(Letter(&delivery).id()), on_one_line(&done.sentence(args.bulk.dry_run)));
             bar.suspend(|| out.line(&line))?;
         }
         sum.borrow_mut().add(&done);
@@ -96,9 +89,9 @@ pub(super) async fn redrive(args: &RedriveArgs, out: &Out) -> anyhow::Result<()>
     bar.finish_and_clear();
     let sum = sum.into_inner();
     // What was done before something went wrong is worth knowing.
-    out.line(&if args.json { sum.json(args.dry_run).to_string() } else { sum.sentence(args.dry_run) })?;
+    out.line(&if args.bulk.json { sum.json(args.bulk.dry_run).to_string() } else { sum.sentence(args.bulk.dry_run) })?;
     opened.warn(&walked?);
-    match (args.dry_run, sum.left) {
+    match (args.bulk.dry_run, sum.left) {
         (true, _) | (_, 0) => Ok(()),
         (false, 1) => bail!("1 letter was left"),
         (false, left) => bail!("{left} letters were left"),
@@ -137,7 +130,7 @@ impl<'a> Redriver<'a> {
 
     /// A person edits one at a time.
     fn workers(&self) -> u16 {
-        if self.editor.as_ref().is_some_and(|editor| editor.interactive) { 1 } else { self.args.concurrency }
+        if self.editor.as_ref().is_some_and(|editor| editor.interactive) { 1 } else { self.args.bulk.concurrency }
     }
 
     async fn redrive(&self, delivery: &Delivery) -> anyhow::Result<Done> {
@@ -167,7 +160,7 @@ impl<'a> Redriver<'a> {
             queue: queue.clone(),
             kept: self.args.records_kept,
             anew: self.args.restart,
-            dry_run: self.args.dry_run,
+            dry_run: self.args.bulk.dry_run,
         };
         let ended = self.drive(subject.clone()).await?;
         if !self.args.new_id || ended.outcome != Outcome::Left(Left::OtherPayload) {

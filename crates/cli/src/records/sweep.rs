@@ -20,7 +20,7 @@ use oncebus_runtime::records::Records;
 use serde_json::json;
 
 use super::{Groups, Opened, Store};
-use crate::operator::{Out, PATIENCE, duration, failed, on_one_line, progress};
+use crate::operator::{BulkArgs, Out, PATIENCE, duration, failed, on_one_line, progress};
 
 /// How many reasons are shown.
 const SHOWN: usize = 5;
@@ -53,15 +53,8 @@ pub(super) struct SweepArgs {
     /// Sweep the locks of keys, too, that are free and as old. Their epochs begin again at 1: only where no store remembers them.
     #[arg(long)]
     pub(super) keys: bool,
-    /// Say what would be deleted, and delete nothing.
-    #[arg(long)]
-    pub(super) dry_run: bool,
-    /// Deletes under way at once.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(super) concurrency: u16,
-    /// Print JSON: an object on a line for each blob of a dry run, and one for the sum.
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) bulk: BulkArgs,
 }
 
 /// Deletes, and says how much.
@@ -77,14 +70,14 @@ pub(super) async fn sweep(args: &SweepArgs, out: &Out) -> anyhow::Result<()> {
         let page = opened.page("", marker.as_deref()).await?;
         let ours = page.blobs.into_iter().filter(|listed| in_group(&listed.name, group.as_deref()));
         let doomed = sum.sort(ours, page.date, &mut judge);
-        if args.dry_run {
+        if args.bulk.dry_run {
             for doomed in &doomed {
                 args.say(doomed, page.date, out)?;
                 doomed.all().for_each(|(kind, blob)| *sum.counter(What::of(kind, &blob.name)) += 1);
             }
         } else {
             let mut deletes = stream::iter(doomed).map(|doomed| delete(&opened, doomed));
-            let mut under_way = deletes.by_ref().buffer_unordered(usize::from(args.concurrency));
+            let mut under_way = deletes.by_ref().buffer_unordered(usize::from(args.bulk.concurrency));
             while let Some(gone) = under_way.next().await {
                 bar.inc(1);
                 // What nobody may delete, nobody may delete any of.
@@ -121,7 +114,7 @@ impl SweepArgs {
         }
         let sentence =
             format!("--older-than {} is less than records must be kept: {retention}", in_words(self.older_than));
-        if self.force || self.dry_run {
+        if self.force || self.bulk.dry_run {
             eprintln!("oncebus: {sentence}");
             return Ok(());
         }
@@ -136,7 +129,7 @@ impl SweepArgs {
             let what = What::of(kind, &blob.name).word();
             let age = date.since(blob.last_modified).as_secs();
             let id = blob.metadata.get("id").map(String::as_str).unwrap_or_default();
-            out.line(&if self.json {
+            out.line(&if self.bulk.json {
                 json!({"would_delete": what, "name": blob.name, "id": id, "age_seconds": age}).to_string()
             } else {
                 format!("would delete {what} {} {}", blob.name, on_one_line(id))
@@ -325,9 +318,9 @@ impl Sum {
             failed,
             reasons,
         } = self;
-        out.line(&if args.json {
+        out.line(&if args.bulk.json {
             json!({
-                "dry_run": args.dry_run, "listed": listed, "records": records, "checkpoints": checkpoints,
+                "dry_run": args.bulk.dry_run, "listed": listed, "records": records, "checkpoints": checkpoints,
                 "bodies": bodies, "keys": keys,
                 "idempotency_keys": idempotency_keys,
                 "young": young, "live": live, "unknown": unknown, "changed": changed, "failed": failed,
@@ -335,7 +328,7 @@ impl Sum {
             })
             .to_string()
         } else {
-            let deleted = if args.dry_run { "would delete" } else { "deleted" };
+            let deleted = if args.bulk.dry_run { "would delete" } else { "deleted" };
             format!(
                 "{deleted} {records} records, {checkpoints} checkpoints, {bodies} bodies, {keys} keys, {idempotency_keys} idempotency keys of \
                  {listed} blobs; {young} too young, {live} live, {unknown} unknown, {changed} changed meanwhile, {:.1} s",
