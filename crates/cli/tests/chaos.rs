@@ -29,6 +29,8 @@ fn every_accepted_message_has_its_effect_once() {
     for none in ["effects_illegal", "stored_more", "lost", "left_in_queue"] {
         assert_eq!(count(none), 0, "{none} in {outcome}");
     }
+    assert_eq!(count("forgetful_accepted"), 30);
+    assert!(count("keyed") > 30 && count("keys_taken") > 0, "{outcome}");
     // Chaos there was: without it, this would say nothing.
     assert!(count("kills") >= 10 && count("replies_dropped") > 0 && count("pauses") > 0, "{outcome}\n{err}");
 }

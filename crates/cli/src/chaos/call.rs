@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use http::Method;
+use http::{HeaderMap, Method};
+use oncebus_core::message::property;
 use oncebus_host::OutboundCall;
+use serde_json::Value;
 
 /// What stands before a blob's name in the path of its address.
 const IN_CONTAINER: &str = "/oncebus/";
@@ -29,11 +31,15 @@ pub(super) enum Kind {
     Abandon,
     /// The queue handler sends a copy.
     Copy,
+    /// The record of what is done and completed is deleted.
+    Delete,
 }
 
 impl Kind {
+    /// How many there are.
+    pub(super) const COUNT: u32 = 10;
     /// All of them.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Send,
         Self::Poll,
         Self::Look,
@@ -43,6 +49,7 @@ impl Kind {
         Self::Complete,
         Self::Abandon,
         Self::Copy,
+        Self::Delete,
     ];
 
     /// As in the table at the end.
@@ -57,6 +64,7 @@ impl Kind {
             Self::Complete => "complete",
             Self::Abandon => "abandon",
             Self::Copy => "copy",
+            Self::Delete => "delete",
         }
     }
 
@@ -68,6 +76,7 @@ impl Kind {
                 Method::HEAD | Method::GET => Some(Self::Look),
                 Method::PUT if query.contains("comp=metadata") => Some(Self::Write),
                 Method::PUT => Some(Self::Create),
+                Method::DELETE => Some(Self::Delete),
                 _ => None,
             };
         }
@@ -112,6 +121,13 @@ pub(super) struct RecordWrite {
     pub(super) epoch: u64,
     /// The state that it writes: `p`, `r`, `d` or `x`.
     pub(super) state: String,
+    /// Whether there must have been no such blob before.
+    pub(super) creates: bool,
+}
+
+/// The name of the blob that a request is about, in the container of the records.
+pub(super) fn blob(call: &OutboundCall) -> Option<&str> {
+    Some(call.uri.path().split_once(IN_CONTAINER)?.1)
 }
 
 impl RecordWrite {
@@ -119,10 +135,44 @@ impl RecordWrite {
     pub(super) fn of(call: &OutboundCall) -> Option<Self> {
         let metadata = |name: &str| call.headers.get(format!("x-ms-meta-{name}"))?.to_str().ok().map(str::to_owned);
         Some(Self {
-            blob: call.uri.path().split_once(IN_CONTAINER)?.1.to_owned(),
+            blob: blob(call)?.to_owned(),
             owner: metadata("own")?,
             epoch: metadata("ep")?.parse().ok()?,
             state: metadata("st")?,
+            creates: Kind::of(call) == Some(Kind::Create),
+        })
+    }
+
+    /// Whether it is the lock of a key.
+    pub(super) fn is_key(&self) -> bool {
+        self.blob.starts_with("keys/")
+    }
+}
+
+/// A delivery, as the answer to a poll tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Received {
+    /// The message's logical id.
+    pub(super) id: String,
+    /// What settles it is about this: see [`target`].
+    pub(super) target: String,
+    /// Its place among those of its key.
+    pub(super) order: i64,
+}
+
+impl Received {
+    /// `None` when the answer has no message of ours.
+    pub(super) fn of(poll: &OutboundCall, answer: &HeaderMap) -> Option<Self> {
+        let json = |name: &str| serde_json::from_str::<Value>(answer.get(name)?.to_str().ok()?).ok();
+        let number = json("brokerproperties")?.get("SequenceNumber")?.as_i64()?;
+        let first = json(property::SEQUENCE).and_then(|value| match value {
+            Value::String(text) => text.parse().ok(),
+            other => other.as_i64(),
+        });
+        Some(Self {
+            id: json(property::ID)?.as_str()?.to_owned(),
+            target: format!("{}/{number}", poll.uri.path().strip_suffix("/head")?),
+            order: first.unwrap_or(number),
         })
     }
 }
@@ -154,7 +204,7 @@ mod tests {
             ("queue-handler", Method::PUT, "http://h/a/c/0ab/q/x".to_owned(), true, Some(Kind::Create)),
             ("queue-handler", Method::PUT, "http://h/a/c/0ab/q/x?comp=metadata".to_owned(), true, Some(Kind::Write)),
             ("queue-handler", Method::HEAD, "http://h/a/c/0ab/q/x".to_owned(), true, Some(Kind::Look)),
-            ("queue-handler", Method::DELETE, "http://h/a/c/0ab/q/x".to_owned(), true, None),
+            ("queue-handler", Method::DELETE, "http://h/a/c/0ab/q/x".to_owned(), true, Some(Kind::Delete)),
             ("processor", Method::GET, "http://h/else".to_owned(), false, None),
         ] {
             assert_eq!(Kind::of(&call(component, method.clone(), &uri, blob)), kind, "{method} {uri}");
@@ -168,7 +218,25 @@ mod tests {
         for (name, value) in [("x-ms-meta-own", "ab12"), ("x-ms-meta-ep", "3"), ("x-ms-meta-st", "d")] {
             write.headers.insert(name, HeaderValue::from_static(value));
         }
-        let expected = RecordWrite { blob: "0ab/q/x".into(), owner: "ab12".into(), epoch: 3, state: "d".into() };
+        let expected =
+            RecordWrite { blob: "0ab/q/x".into(), owner: "ab12".into(), epoch: 3, state: "d".into(), creates: false };
         assert_eq!(RecordWrite::of(&write), Some(expected));
+    }
+
+    #[test]
+    fn a_delivery_is_settled_under_the_target_that_its_poll_told() {
+        let poll = call("queue-handler", Method::POST, "http://h/q/messages/head?timeout=5", false);
+        let mut answer = HeaderMap::new();
+        assert_eq!(Received::of(&poll, &answer), None);
+        answer.insert("brokerproperties", HeaderValue::from_static(r#"{"SequenceNumber":7}"#));
+        answer.insert("oncebus-id", HeaderValue::from_static(r#""a""#));
+        let received = Received::of(&poll, &answer).unwrap();
+        assert_eq!((received.id.as_str(), received.order), ("a", 7));
+        let complete = call("queue-handler", Method::DELETE, "http://h/q/messages/7/0a-b", false);
+        assert_eq!(target(&complete, Kind::Complete), received.target);
+        for first in ["3", r#""3""#] {
+            answer.insert("oncebus-seq", HeaderValue::from_static(first));
+            assert_eq!(Received::of(&poll, &answer).unwrap().order, 3, "kept by copies");
+        }
     }
 }

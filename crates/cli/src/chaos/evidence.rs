@@ -14,9 +14,11 @@ use oncebus_runtime::platform::native::Native;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use super::effects::Effect;
 use super::emulator::Emulator;
-use super::stage::{CONTAINER, QUEUE};
-use super::verdict::{Effect, Found};
+use super::queues::Queue;
+use super::stage::CONTAINER;
+use super::verdict::Found;
 
 /// A file that takes what components print.
 pub(super) fn log(path: &Path) -> anyhow::Result<LogSink> {
@@ -34,11 +36,14 @@ pub(super) fn stored(app: &App) -> Vec<String> {
     query(app, "SELECT id FROM messages").into_iter().filter_map(|row| text(row.first()?)).collect()
 }
 
-/// How many messages are left on the queue and on its dead-letter queue.
-pub(super) async fn left_in_queue(emulator: &Emulator, platform: &Native) -> anyhow::Result<u64> {
-    let queue = queue(emulator, platform, QUEUE).await?.messages.len();
-    let dead = queue_of_dead_letters(emulator, platform).await?;
-    u64::try_from(queue + dead).context("too many messages")
+/// How many messages are left on the queues and on their dead-letter queues.
+pub(super) async fn left_in_queues(emulator: &Emulator, platform: &Native) -> anyhow::Result<u64> {
+    let mut left = 0;
+    for name in Queue::ALL.map(Queue::name) {
+        left += queue(emulator, platform, name).await?.messages.len();
+        left += queue(emulator, platform, &format!("{name}/$DeadLetterQueue")).await?.messages.len();
+    }
+    u64::try_from(left).context("too many messages")
 }
 
 /// Everything but what was sent.
@@ -49,11 +54,13 @@ pub(super) async fn gather(emulator: &Emulator, platform: &Native, app: &App) ->
             .iter()
             .map(|row| effect(row).context("a line of the log of effects cannot be read"))
             .collect::<anyhow::Result<_>>()?,
-        left_in_queue: left_in_queue(emulator, platform).await?,
+        left_in_queue: left_in_queues(emulator, platform).await?,
         ..Found::default()
     };
-    let poison = queue(emulator, platform, &format!("{QUEUE}.poison")).await?;
-    found.poisoned = poison.messages.iter().filter_map(PoisonCopy::id).collect();
+    for name in Queue::ALL.map(Queue::poison) {
+        let poison = queue(emulator, platform, &name).await?;
+        found.poisoned.extend(poison.messages.iter().filter_map(PoisonCopy::id));
+    }
 
     let blobs = emulator.admin(platform, Method::GET, &format!("/containers/{CONTAINER}"), &Json::Null).await?;
     let blobs: Vec<Blob> = serde_json::from_value(blobs).context("the emulator's list of blobs")?;
@@ -75,7 +82,7 @@ struct Blob {
 
 /// A queue as the admin port shows it.
 #[derive(Deserialize)]
-struct Queue {
+struct Held {
     messages: Vec<PoisonCopy>,
 }
 
@@ -91,13 +98,9 @@ impl PoisonCopy {
     }
 }
 
-async fn queue(emulator: &Emulator, platform: &Native, name: &str) -> anyhow::Result<Queue> {
+async fn queue(emulator: &Emulator, platform: &Native, name: &str) -> anyhow::Result<Held> {
     let queue = emulator.admin(platform, Method::GET, &format!("/queues/{name}?top=1000000"), &Json::Null).await?;
     serde_json::from_value(queue).with_context(|| format!("the emulator's view of {name}"))
-}
-
-async fn queue_of_dead_letters(emulator: &Emulator, platform: &Native) -> anyhow::Result<usize> {
-    Ok(queue(emulator, platform, &format!("{QUEUE}/$DeadLetterQueue")).await?.messages.len())
 }
 
 /// Nothing while the table is not there yet.

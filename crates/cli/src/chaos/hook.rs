@@ -10,8 +10,9 @@ use oncebus_host::{Answer, Database, OutboundCall, OutboundHook, Value, Verdict}
 use oncebus_runtime::platform::Clock as _;
 use oncebus_runtime::platform::native::Native;
 
-use super::call::{Kind, RecordWrite, target};
+use super::call::{Kind, Received, RecordWrite, blob, target};
 use super::journal::{Journal, Noted};
+use super::queues::Queue;
 use super::schedule::{Schedule, Side, Strike};
 
 /// Times that interference depends on.
@@ -74,7 +75,7 @@ impl Interference {
     pub(super) fn finish(&self) -> Noted {
         let mut state = self.state();
         state.calm = true;
-        std::mem::take(&mut state.journal.noted)
+        std::mem::take(&mut state.journal).finish()
     }
 
     /// The strike that this request meets. It is in the journal when this returns.
@@ -113,11 +114,42 @@ impl Interference {
         *ordinal += 1;
         let lost = self.schedule.loses_reply(kind, target, *ordinal) && !state.calm;
         if lost {
-            state.journal.lost_reply(kind);
+            state.journal.lost_reply(call.instance, kind);
         }
         lost
     }
 
+    /// A service has answered: what it says has happened.
+    fn note(&self, call: &OutboundCall, kind: Kind, answer: &Answer) {
+        match (kind, answer.status) {
+            (Kind::Poll, 201) => {
+                if let Some(received) = Received::of(call, &answer.headers) {
+                    self.state().journal.received(call.instance, received, self.platform.now());
+                }
+            }
+            (Kind::Create | Kind::Write, 200 | 201) => {
+                let Some(write) = RecordWrite::of(call) else { return };
+                let (now, fresh) = (self.platform.now(), self.times.fresh);
+                // Asked outside of the lock: it may wait for a statement of the processor's.
+                let begins = write.state == "p" && Queue::of_blob(&write.blob) == Some(Queue::Forgetful);
+                let row = if begins || write.is_key() || write.state == "d" { self.last_effect() } else { None };
+                self.state().journal.accepted(call.instance, write, now, fresh, row);
+            }
+            (Kind::Create | Kind::Write, 400..500) => {
+                if let Some(write) = RecordWrite::of(call) {
+                    self.state().journal.refused(call.instance, &write);
+                }
+            }
+            (Kind::Delete, 202) => {
+                if let Some(blob) = blob(call) {
+                    self.state().journal.deleted(blob);
+                }
+            }
+            _ => (),
+        }
+    }
+
+    /// The last row of the log of effects; `None` before the first.
     fn last_effect(&self) -> Option<i64> {
         let rows = self.database.get()?.query("SELECT coalesce(max(rowid), 0) FROM effects", &[]).ok()?;
         match rows.first()?.first()? {
@@ -137,6 +169,9 @@ impl OutboundHook for Interference {
             let Some(kind) = Kind::of(call) else { return Verdict::Continue };
             let write = RecordWrite::of(call);
             self.state().journal.leaves(call.instance, write.as_ref(), self.platform.now());
+            if let (Kind::Delete, Some(blob)) = (kind, blob(call)) {
+                self.state().journal.deletes(blob);
+            }
             if self.strike(call, kind, Side::Before) == Some(Strike::Kill) {
                 return Verdict::Kill;
             }
@@ -148,11 +183,14 @@ impl OutboundHook for Interference {
     fn after<'a>(&'a self, call: &'a OutboundCall, answer: Result<Answer, String>) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
             let Some(kind) = Kind::of(call) else { return Verdict::Continue };
-            if let (Some(write), Ok(200 | 201)) = (RecordWrite::of(call), answer.as_ref().map(|answer| answer.status)) {
-                let (now, fresh) = (self.platform.now(), self.times.fresh);
-                // Asked outside of the lock: it may wait for a statement of the processor's.
-                let row = if write.state == "d" { self.last_effect() } else { None };
-                self.state().journal.accepted(call.instance, write, now, fresh, row);
+            match answer {
+                Ok(answer) => self.note(call, kind, &answer),
+                Err(_) => {
+                    if let Some(write) = RecordWrite::of(call) {
+                        let row = self.last_effect();
+                        self.state().journal.unanswered(&write, row);
+                    }
+                }
             }
             if self.strike(call, kind, Side::After) == Some(Strike::Kill) {
                 return Verdict::Kill;

@@ -4,19 +4,27 @@
 //! a seed what goes wrong; [`hook`] stands in every outbound request and does it: instances die before a request and
 //! after the service has committed, replies get lost, instances stand still beyond their claims' time. The emulator loses locks, and
 //! is itself killed by `kill -9` and started again. [`workload`] sends, some messages twice, and tries until it is
-//! accepted. At the end [`verdict`] reads the store, the log of effects, the records and the queues, and no counter of ours.
+//! accepted. At the end [`verdict`] reads the store, the log of effects ([`effects`], and [`turns`] for lock keys), the records and the queues, and
+//! no counter of ours.
+//!
+//! There are three [`queues`], since what is promised differs: an ordinary one, where some messages have lock keys; one whose keys hold
+//! back what comes after a failure; and one that forgets what is done (`release = "delete"`), whose messages may be worked on as often as they
+//! come, and nothing else may happen to them.
 //!
 //! Times are short (a claim of 6 s under a peek-lock of 18 s) and real: nothing moves a clock. A seed
 //! replays what goes wrong at which request; which thread comes first stays the machine's.
 
 mod call;
+mod effects;
 mod emulator;
 mod evidence;
 mod hook;
 mod journal;
+mod queues;
 mod report;
 mod schedule;
 mod stage;
+mod turns;
 mod verdict;
 mod workload;
 
@@ -33,12 +41,15 @@ use stage::{Plan, Stage};
 /// Arguments of `oncebus chaos`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Different messages to send.
+    /// Different messages to send, part of them with lock keys.
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     messages: u32,
-    /// Workers: each asks for one run after the other.
+    /// Workers for each queue: each asks for one run after the other.
     #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     workers: u32,
+    /// Different messages besides, for a queue whose records are deleted when they are done. Default: one for each 5 messages.
+    #[arg(long, value_name = "NUMBER")]
+    forgetful: Option<u32>,
     /// Replay the faults of a run. Default: drawn, and printed.
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -60,7 +71,7 @@ pub(crate) struct Args {
     /// Messages that the processor rejects, in percent: they end on the poison queue.
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     rejects: u32,
-    /// Give up after so long. Default: 3 minutes and a tenth of a second for each message.
+    /// Give up after so long. Default: 4 minutes and a fifth of a second for each message.
     #[arg(long, value_name = "SECONDS")]
     patience: Option<u64>,
     /// The app's manifest.
@@ -113,7 +124,8 @@ impl Args {
     fn plan(&self, seed: u64) -> Plan {
         let amounts = Amounts {
             messages: self.messages,
-            kills: self.kills.unwrap_or_else(|| (self.messages / 20).max(18)),
+            forgetful: self.forgetful.unwrap_or_else(|| self.messages.div_ceil(5)),
+            kills: self.kills.unwrap_or_else(|| (self.messages / 20).max(2 * call::Kind::COUNT)),
             pauses: self.pauses.unwrap_or_else(|| (self.messages / 100).max(4)),
             restarts: self.restarts.unwrap_or_else(|| (self.messages / 500).max(1)),
             lost_replies: self.lost_replies * 100,
@@ -126,7 +138,7 @@ impl Args {
             rejects: self.rejects * 100,
             workers: self.workers,
             patience: std::time::Duration::from_secs(
-                self.patience.unwrap_or_else(|| 180 + u64::from(self.messages) / 10),
+                self.patience.unwrap_or_else(|| 240 + u64::from(self.messages) / 5),
             ),
             manifest: self.manifest.clone(),
             processor: self.processor.clone().unwrap_or_else(|| self.manifest.with_file_name(tests)),

@@ -31,8 +31,10 @@ pub(super) enum Strike {
 /// How much of what.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Amounts {
-    /// Different messages.
+    /// Different messages, on queues that remember.
     pub(super) messages: u32,
+    /// Different messages besides, on the queue that forgets.
+    pub(super) forgetful: u32,
     /// Instances killed.
     pub(super) kills: u32,
     /// Instances paused beyond the ttl.
@@ -124,6 +126,7 @@ const fn usual(kind: Kind, messages: u32) -> u32 {
         Kind::Look => messages / 20,
         Kind::Renew => messages / 10,
         Kind::Copy => messages / 20,
+        Kind::Delete => messages / 10,
         Kind::Abandon => 1,
     }
 }
@@ -142,8 +145,15 @@ mod tests {
 
     use super::*;
 
-    const AMOUNTS: Amounts =
-        Amounts { messages: 1_000, kills: 40, pauses: 12, restarts: 3, lost_replies: 200, repeated_sends: 100 };
+    const AMOUNTS: Amounts = Amounts {
+        messages: 1_000,
+        forgetful: 200,
+        kills: 40,
+        pauses: 12,
+        restarts: 3,
+        lost_replies: 200,
+        repeated_sends: 100,
+    };
 
     #[test]
     fn every_kind_is_struck_on_both_sides() {

@@ -21,30 +21,15 @@ use super::emulator::Emulator;
 use super::evidence;
 use super::hook::{Interference, Times};
 use super::journal::Noted;
+use super::queues::{CONFIG, Queue};
 use super::schedule::{Amounts, Schedule};
 use super::verdict::{Outcome, judge};
 use super::workload::{self, Message};
 use crate::secrets;
 use crate::up::{Document, Secrets, Services, Variables};
 
-/// The queue of all messages. Its poison queue has the default name.
-pub(super) const QUEUE: &str = "chaos";
 /// The container of the records.
 pub(super) const CONTAINER: &str = "oncebus";
-/// Short times, so that what was cut off comes back soon; limits that chaos alone does not reach.
-const CONFIG: &str = "
-    [defaults]
-    lock_duration_seconds = 18
-    claim_ttl_seconds = 6
-    claim_margin_seconds = 2
-    max_delivery_count = 100
-    max_attempts = 100
-    max_execution_seconds = 60
-    retry_base_seconds = 1
-    batch = 16
-    gather_milliseconds = 20
-    [queues.chaos]
-";
 /// How long a run lasts, in seconds.
 const RUN: u64 = 6;
 const TIMES: Times = Times {
@@ -106,11 +91,13 @@ impl Stage {
         let folder = std::env::temp_dir().join(format!("oncebus-chaos-{:016x}", platform.draw()));
         std::fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let document = Document::parse(CONFIG, true)?;
-        let queue = document.config.queues.get(QUEUE).context("the configuration has no queue")?;
+        let queue = document.config.queue(Queue::Plain.name()).context("the configuration has no queue")?;
         let (lock, deliveries) = (queue.lock_duration.as_secs().to_string(), queue.max_delivery_count.to_string());
-        let arguments = ["--queue", QUEUE, "--queue", &queue.poison_queue, "--container", CONTAINER];
-        let limits = ["--lock-seconds", &lock, "--max-delivery-count", &deliveries];
-        let emulator = Emulator::start(&folder.join("emulator.db"), &[&arguments[..], &limits[..]].concat()).await?;
+        let names = Queue::ALL.map(|queue| [queue.name().to_owned(), queue.poison()]).concat();
+        let mut arguments =
+            vec!["--container", CONTAINER, "--lock-seconds", &lock, "--max-delivery-count", &deliveries];
+        arguments.extend(names.iter().flat_map(|name| ["--queue", name]));
+        let emulator = Emulator::start(&folder.join("emulator.db"), &arguments).await?;
         emulator.lose_locks(platform, plan.seed).await?;
 
         let (bus, storage) = emulator.connections()?;
@@ -141,7 +128,7 @@ impl Stage {
 
     /// Sends, works, breaks, waits until all is settled, and judges.
     pub(super) async fn play(mut self, plan: &Plan) -> anyhow::Result<Played> {
-        let messages = workload::messages(plan.seed, plan.amounts.messages, plan.rejects);
+        let messages = workload::messages(plan.seed, plan.amounts.messages, plan.amounts.forgetful, plan.rejects);
         let start = self.platform.now();
         let deadline = start.plus(plan.patience);
         let stop = Arc::new(AtomicBool::new(false));
@@ -149,7 +136,7 @@ impl Stage {
         workers.spawn(notice_stalls(self.platform.clone(), Arc::clone(&self.hook), Arc::clone(&stop)));
 
         let hook = Arc::clone(&self.hook);
-        let (platform, url) = (self.platform.clone(), format!("{}/queues/{QUEUE}/messages", self.server.url()));
+        let (platform, url) = (self.platform.clone(), self.server.url().to_owned());
         let sent = Cell::new(false);
         let sending = async {
             let result = workload::send(&messages, hook.schedule(), &platform, &url, deadline).await;
@@ -165,8 +152,8 @@ impl Stage {
         self.server.shutdown().await;
         let noted = self.hook.finish();
         let mut found = evidence::gather(&self.emulator, &self.platform, &self.app).await?;
-        found.accepted = accepted;
-        found.to_reject = messages.into_iter().filter(|message| message.rejected).map(|message| message.id).collect();
+        let accepted = messages.into_iter().filter(|message| accepted.contains(&message.id));
+        found.accepted = accepted.map(|message| (message.id.clone(), message)).collect();
         let outcome = judge(&found, &noted);
         let outcome = Outcome { kills: outcome.kills + restarts, sends_repeated, seconds, seed: plan.seed, ..outcome };
         Ok(Played { outcome, noted, workers: plan.workers })
@@ -192,7 +179,8 @@ impl Stage {
                 self.hook.stood_still();
                 done += 1;
             }
-            if sent.get() && stored >= to_store && evidence::left_in_queue(&self.emulator, &self.platform).await? == 0 {
+            if sent.get() && stored >= to_store && evidence::left_in_queues(&self.emulator, &self.platform).await? == 0
+            {
                 break;
             }
             self.platform.sleep(LOOK_AGAIN).await;
@@ -200,25 +188,29 @@ impl Stage {
         Ok(done)
     }
 
-    /// Workers: each asks for one run after the other.
+    /// Workers, so many for each queue: each asks for one run after the other.
     fn workers(&self, count: u32, stop: &Arc<AtomicBool>) -> anyhow::Result<JoinSet<()>> {
-        let url = format!("{}/internal/queues/{QUEUE}/run?seconds={RUN}", self.server.url());
         let bearer = format!("Bearer {}", self.run_token.expose());
-        let request = Request::post(url).header(header::AUTHORIZATION, bearer).body(Bytes::new())?;
         let mut workers = JoinSet::new();
-        for _ in 0..count {
-            let (platform, request, stop) = (self.platform.clone(), request.clone(), Arc::clone(stop));
-            workers.spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    let answer = platform.send(request.clone(), TIMES.at_work).await;
-                    // It died, or found a service down.
-                    if !answer.is_ok_and(|answer| answer.status() == StatusCode::OK) {
-                        platform.sleep(LOOK_AGAIN).await;
-                    }
-                }
-            });
+        for queue in Queue::ALL {
+            let url = format!("{}/internal/queues/{}/run?seconds={RUN}", self.server.url(), queue.name());
+            let request = Request::post(url).header(header::AUTHORIZATION, &bearer).body(Bytes::new())?;
+            for _ in 0..count {
+                workers.spawn(work(self.platform.clone(), request.clone(), Arc::clone(stop)));
+            }
         }
         Ok(workers)
+    }
+}
+
+/// Asks for one run after the other.
+async fn work(platform: Native, request: Request<Bytes>, stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::Relaxed) {
+        let answer = platform.send(request.clone(), TIMES.at_work).await;
+        // It died, or found a service down.
+        if !answer.is_ok_and(|answer| answer.status() == StatusCode::OK) {
+            platform.sleep(LOOK_AGAIN).await;
+        }
     }
 }
 

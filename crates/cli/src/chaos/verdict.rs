@@ -5,39 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use oncebus_core::record::{Record, State};
 use serde::Serialize;
 
+use super::effects::{Effect, Log};
 use super::journal::Noted;
-
-/// One line of the log of effects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Effect {
-    /// Its place in the log.
-    pub(super) row: i64,
-    /// The message.
-    pub(super) id: String,
-    /// The step.
-    pub(super) step: u32,
-    /// The epoch under which it ran.
-    pub(super) epoch: u64,
-    /// The run that ran it.
-    pub(super) run: String,
-    /// What the step was about to answer.
-    pub(super) outcome: String,
-}
-
-impl Effect {
-    /// Whether the step was to be the last of its kind: one that failed is meant to run again.
-    fn succeeded(&self) -> bool {
-        matches!(self.outcome.as_str(), "done" | "more")
-    }
-}
+use super::queues::Queue;
+use super::turns;
+use super::workload::Message;
 
 /// What there is at the end.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// The messages that ingest accepted: ids, each once.
-    pub(super) accepted: BTreeSet<String>,
-    /// Those among them that the processor is to reject.
-    pub(super) to_reject: BTreeSet<String>,
+    /// The messages that ingest accepted, by their ids.
+    pub(super) accepted: BTreeMap<String, Message>,
     /// The ids in the store, each as often as it stands there.
     pub(super) stored: Vec<String>,
     /// The log of effects, in its order.
@@ -46,13 +24,37 @@ pub(super) struct Found {
     pub(super) records: BTreeMap<String, Record>,
     /// Blobs that should be records and are not.
     pub(super) unreadable: Vec<String>,
-    /// The ids on the poison queue.
+    /// The ids on the poison queues.
     pub(super) poisoned: BTreeSet<String>,
-    /// Messages left on the queue and on its dead-letter queue.
+    /// Messages left on the queues and on their dead-letter queues.
     pub(super) left_in_queue: u64,
 }
 
+impl Found {
+    /// Where a message was sent.
+    pub(super) fn queue(&self, id: &str) -> Option<Queue> {
+        Some(self.accepted.get(id)?.queue)
+    }
+
+    /// The lock key of a message, with its queue.
+    pub(super) fn key(&self, id: &str) -> Option<(Queue, &str)> {
+        let message = self.accepted.get(id)?;
+        Some((message.queue, message.key.as_deref()?))
+    }
+
+    fn forgets(&self, id: &str) -> bool {
+        self.queue(id) == Some(Queue::Forgetful)
+    }
+
+    fn is_to_reject(&self, id: &str) -> bool {
+        self.accepted.get(id).is_some_and(|message| message.rejected)
+    }
+}
+
 /// The outcome. Serialised, it is the last line of `oncebus chaos --json`.
+///
+/// What is counted for messages and records is without the queue that forgets, which has counts of its own; everything else is of all
+/// queues.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Outcome {
     /// Different messages that ingest accepted.
@@ -73,7 +75,7 @@ pub(super) struct Outcome {
     pub(super) records_done: u64,
     /// Records that are parked, with their copy made.
     pub(super) records_parked: u64,
-    /// Messages left on the queue and on its dead-letter queue.
+    /// Messages left on the queues and on their dead-letter queues.
     pub(super) left_in_queue: u64,
     /// Instances killed, and processes: the emulator's restarts count.
     pub(super) kills: u64,
@@ -83,6 +85,18 @@ pub(super) struct Outcome {
     pub(super) pauses: u64,
     /// Sends repeated.
     pub(super) sends_repeated: u64,
+    /// Messages with a lock key.
+    pub(super) keyed: u64,
+    /// How often a run took a lock key.
+    pub(super) keys_taken: u64,
+    /// Different messages that ingest accepted for the queue that forgets.
+    pub(super) forgetful_accepted: u64,
+    /// Those of them that stand in the store exactly once: it inserts if absent.
+    pub(super) forgetful_stored_once: u64,
+    /// How often one of them was worked on anew, since a copy or a repetition came when it was forgotten.
+    pub(super) forgetful_again: u64,
+    /// Records of that queue that are left to be swept.
+    pub(super) forgetful_left: u64,
     /// From the first send to the last settled message.
     pub(super) seconds: u64,
     /// What decided it all.
@@ -101,33 +115,40 @@ pub(super) fn judge(found: &Found, noted: &Noted) -> Outcome {
     for id in &found.stored {
         *times.entry(id).or_default() += 1;
     }
-    let stranger = |id: &str| !found.accepted.contains(id);
+    let stranger = |id: &str| !found.accepted.contains_key(id);
     let more: Vec<_> = times.iter().filter(|(id, times)| **times > 1 || stranger(id)).collect();
     violations.add("stored more than once, or never sent", more.iter().map(|(id, times)| format!("{id} ({times})")));
 
-    let lost = found.accepted.iter().filter(|id| !times.contains_key(id.as_str()) && !found.poisoned.contains(*id));
-    let lost: Vec<_> = lost.cloned().collect();
+    let is_lost = |id: &&String| !times.contains_key(id.as_str()) && !found.poisoned.contains(*id);
+    let lost: Vec<String> = found.accepted.keys().filter(is_lost).cloned().collect();
     violations.add("lost", lost.iter().cloned());
 
-    let log = Log::read(found, noted);
-    for (what, ids) in &log.illegal {
-        violations.add(what, ids.iter().cloned());
+    let mut log = Log::read(found, noted);
+    log.illegal.extend(turns::check(found, noted));
+    log.illegal.insert("a claim taken before its time", noted.premature.clone());
+    log.illegal.insert("a record deleted that was not done", noted.deleted_early.clone());
+    for (what, which) in &log.illegal {
+        violations.add(what, which.iter().cloned());
     }
-    violations.add("a claim taken before its time", noted.premature.iter().cloned());
 
-    let final_records = Records::read(found);
+    let final_records = Records::read(found, noted);
     violations.add("a record that is not final", final_records.open.iter().cloned());
     violations.add("parked, though nothing asked for it", final_records.unasked.iter().cloned());
     violations.add("no record", final_records.missing.iter().cloned());
     violations.add("a blob that is no record", found.unreadable.iter().cloned());
-    violations.add("left on the queue", (found.left_in_queue > 0).then(|| found.left_in_queue.to_string()));
+    violations.add("left on a queue", (found.left_in_queue > 0).then(|| found.left_in_queue.to_string()));
 
+    let accepted = |forgetful| number(found.accepted.keys().filter(|id| found.forgets(id) == forgetful).count());
+    let once = |forgetful| {
+        let once = times.iter().filter(|(id, times)| **times == 1 && !stranger(id) && found.forgets(id) == forgetful);
+        number(once.count())
+    };
     Outcome {
-        accepted: number(found.accepted.len()),
-        stored_once: number(times.iter().filter(|(id, times)| **times == 1 && !stranger(id)).count()),
+        accepted: accepted(false),
+        stored_once: once(false),
         effects: number(found.effects.len()),
         effects_repeated: log.repeated,
-        effects_illegal: number(log.illegal.values().map(Vec::len).sum::<usize>() + noted.premature.len()),
+        effects_illegal: number(log.illegal.values().map(Vec::len).sum()),
         stored_more: number(more.len()),
         lost: number(lost.len()),
         records_done: final_records.done,
@@ -136,6 +157,12 @@ pub(super) fn judge(found: &Found, noted: &Noted) -> Outcome {
         kills: noted.kills.values().copied().map(u64::from).sum(),
         replies_dropped: noted.lost_replies.values().copied().map(u64::from).sum(),
         pauses: noted.pauses.values().copied().map(u64::from).sum(),
+        keyed: number(found.accepted.values().filter(|message| message.key.is_some()).count()),
+        keys_taken: number(noted.tenures.values().map(Vec::len).sum()),
+        forgetful_accepted: accepted(true),
+        forgetful_stored_once: once(true),
+        forgetful_again: log.again,
+        forgetful_left: final_records.left,
         violations: violations.0,
         ..Outcome::default()
     }
@@ -157,63 +184,6 @@ impl Violations {
     }
 }
 
-/// What the log of effects says.
-#[derive(Default)]
-struct Log {
-    repeated: u64,
-    illegal: BTreeMap<&'static str, Vec<String>>,
-}
-
-impl Log {
-    fn read(found: &Found, noted: &Noted) -> Self {
-        let mut log = Self::default();
-        // A trap is a death that only the log knows of.
-        let trapped = found.effects.iter().filter(|effect| effect.outcome == "trap").map(|effect| effect.run.as_str());
-        let cut: BTreeSet<&str> = noted.cut.iter().map(String::as_str).chain(trapped).collect();
-        let done: BTreeMap<&str, (u64, Option<i64>)> = found
-            .records
-            .iter()
-            .filter(|(_, record)| record.state == State::Done)
-            .map(|(blob, record)| (record.id.as_str(), (record.epoch, noted.done_at.get(blob).copied())))
-            .collect();
-
-        let mut seen: BTreeSet<(&str, u64, u32)> = BTreeSet::new();
-        let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
-        let mut succeeded: BTreeMap<(&str, u32), &Effect> = BTreeMap::new();
-        for effect in &found.effects {
-            let id = effect.id.as_str();
-            let says = || format!("{id} step {} epoch {} (row {})", effect.step, effect.epoch, effect.row);
-            if !seen.insert((id, effect.epoch, effect.step)) {
-                log.illegal("a step twice under one epoch", says());
-            }
-            let epoch = newest.entry(id).or_default();
-            if effect.epoch < *epoch {
-                log.illegal("an epoch that falls", says());
-            }
-            *epoch = effect.epoch.max(*epoch);
-            if let Some(before) = succeeded.get(&(id, effect.step)) {
-                log.repeated += 1;
-                if !cut.contains(before.run.as_str()) {
-                    log.illegal("a repeat though nobody was cut", says());
-                }
-            }
-            if let Some((last, row)) = done.get(id)
-                && (effect.epoch > *last || row.is_some_and(|row| effect.row > row))
-            {
-                log.illegal("an effect after done", says());
-            }
-            if effect.succeeded() {
-                succeeded.insert((id, effect.step), effect);
-            }
-        }
-        log
-    }
-
-    fn illegal(&mut self, what: &'static str, which: String) {
-        self.illegal.entry(what).or_default().push(which);
-    }
-}
-
 /// What the records say.
 #[derive(Default)]
 struct Records {
@@ -222,28 +192,34 @@ struct Records {
     open: Vec<String>,
     unasked: Vec<String>,
     missing: Vec<String>,
+    /// Of the queue that forgets: there still.
+    left: u64,
 }
 
 impl Records {
-    fn read(found: &Found) -> Self {
+    fn read(found: &Found, noted: &Noted) -> Self {
         let mut records = Self::default();
         let mut with_record = BTreeSet::new();
         for record in found.records.values() {
-            with_record.insert(record.id.as_str());
+            let id = record.id.as_str();
+            with_record.insert(id);
+            let was_cut = noted.cut.contains(&record.owner);
             match record.state {
-                State::Done => records.done += 1,
-                State::Parked if record.copied => {
-                    records.parked += 1;
-                    if !found.to_reject.contains(&record.id) {
-                        let reason = record.result.as_deref().unwrap_or_default();
-                        records.unasked.push(format!("{}: {reason}", record.id));
-                    }
+                State::Parked if record.copied && !found.is_to_reject(id) => {
+                    let reason = record.result.as_deref().unwrap_or_default();
+                    records.unasked.push(format!("{id}: {reason}"));
                 }
-                state => records.open.push(format!("{} is {state:?}", record.id)),
+                State::Parked if record.copied => records.parked += u64::from(!found.forgets(id)),
+                State::Done if !found.forgets(id) => records.done += 1,
+                // Whatever kept it from being deleted: it is to be swept.
+                State::Done => records.left += 1,
+                // A create that was under way for so long that another had done, completed and forgotten the message.
+                State::Processing | State::Released if found.forgets(id) && was_cut => records.left += 1,
+                state => records.open.push(format!("{id} is {state:?}")),
             }
         }
-        let missing = found.accepted.iter().filter(|id| !with_record.contains(id.as_str()));
-        records.missing = missing.cloned().collect();
+        let remembered = found.accepted.keys().filter(|id| !found.forgets(id));
+        records.missing = remembered.filter(|id| !with_record.contains(id.as_str())).cloned().collect();
         records
     }
 }
@@ -256,9 +232,12 @@ fn number(count: usize) -> u64 {
 mod tests {
     use std::time::Duration;
 
-    use oncebus_core::id::Mark;
+    use oncebus_core::id::{Mark, record_name};
     use oncebus_core::record::Author;
+    use oncebus_core::time::Instant;
 
+    use super::super::call::Received;
+    use super::super::journal::{Life, Reception};
     use super::*;
 
     fn effect(row: i64, id: &str, step: u32, epoch: u64, run: &str, outcome: &str) -> Effect {
@@ -269,12 +248,17 @@ mod tests {
         Author { owner: owner.to_owned(), mark: Mark::parse("mark") }
     }
 
+    fn message(id: &str, queue: Queue, rejected: bool) -> (String, Message) {
+        let body = serde_json::Value::Null;
+        (id.to_owned(), Message { id: id.to_owned(), queue, key: None, body, rejected })
+    }
+
     /// One message, processed once.
     fn once() -> Found {
         let record = Record::first("a", "ph", Duration::from_secs(5), author("one"));
         let record = record.finish(None, Duration::ZERO, author("one"));
         Found {
-            accepted: ["a".to_owned()].into(),
+            accepted: [message("a", Queue::Plain, false)].into(),
             stored: vec!["a".to_owned()],
             effects: vec![effect(1, "a", 0, 1, "one", "done")],
             records: [("b".to_owned(), record)].into(),
@@ -348,7 +332,8 @@ mod tests {
         says(&found, &cut("one"), "an effect after done");
         // The same epoch, but the record was done when the log had one row.
         found.effects[1].epoch = 1;
-        let noted = Noted { done_at: [("b".to_owned(), 1)].into(), ..cut("one") };
+        let life = Life { since: 0, done: Some(1), ends: true };
+        let noted = Noted { lives: [(record_name("chaos", "a"), vec![life])].into(), ..cut("one") };
         says(&found, &noted, "an effect after done");
     }
 
@@ -359,7 +344,7 @@ mod tests {
         says(&found, &Noted::default(), "a record that is not final");
         found.records.values_mut().for_each(|record| (record.state, record.copied) = (State::Parked, true));
         says(&found, &Noted::default(), "parked, though nothing asked for it");
-        found.to_reject.insert("a".into());
+        found.accepted = [message("a", Queue::Plain, true)].into();
         found.stored.clear();
         found.poisoned.insert("a".into());
         let outcome = judge(&found, &Noted::default());
@@ -370,9 +355,60 @@ mod tests {
     #[test]
     fn what_is_left_on_the_queue_and_early_takeovers_show() {
         let found = Found { left_in_queue: 2, ..once() };
-        assert_eq!(says(&found, &Noted::default(), "left on the queue").left_in_queue, 2);
+        assert_eq!(says(&found, &Noted::default(), "left on a queue").left_in_queue, 2);
         let noted = Noted { premature: vec!["b".into()], ..Noted::default() };
         assert_eq!(says(&once(), &noted, "a claim taken before its time").effects_illegal, 1);
+    }
+
+    /// A message that was forgotten, came again, and was worked on again.
+    fn forgotten(deliveries: &[i64]) -> (Found, Noted) {
+        let found = Found {
+            accepted: [message("a", Queue::Forgetful, false)].into(),
+            effects: vec![effect(1, "a", 0, 1, "one", "done"), effect(2, "a", 0, 1, "two", "done")],
+            records: BTreeMap::new(),
+            ..once()
+        };
+        let lives = [(0, 1), (1, 2)].map(|(since, done)| Life { since, done: Some(done), ends: true }).to_vec();
+        let received = |order: &i64| {
+            let target = format!("/chaos-forget/messages/{order}");
+            Reception::new("one", Received { id: "a".to_owned(), target, order: *order }, Instant::default())
+        };
+        let noted = Noted {
+            lives: [(record_name("chaos-forget", "a"), lives)].into(),
+            receptions: deliveries.iter().map(received).collect(),
+            ..Noted::default()
+        };
+        (found, noted)
+    }
+
+    #[test]
+    fn what_is_forgotten_may_be_done_again_as_often_as_it_comes() {
+        let (found, noted) = forgotten(&[1, 2]);
+        let outcome = judge(&found, &noted);
+        assert_eq!(outcome.violations, Vec::<String>::new());
+        let counts = (outcome.forgetful_accepted, outcome.forgetful_stored_once, outcome.forgetful_again);
+        assert_eq!((counts, outcome.effects_repeated, outcome.accepted), ((1, 1, 1), 0, 0));
+        let (found, noted) = forgotten(&[1, 1]);
+        says(&found, &noted, "forgotten, and worked on more often than it was sent");
+    }
+
+    #[test]
+    fn what_is_forgotten_keeps_the_rules_while_it_is_known() {
+        let (found, mut noted) = forgotten(&[1, 2]);
+        noted.lives.values_mut().for_each(|lives| lives.truncate(1));
+        says(&found, &noted, "an effect after done");
+        says(&found, &noted, "a step twice under one epoch");
+    }
+
+    #[test]
+    fn what_is_left_of_the_forgotten_is_done_or_its_run_was_cut() {
+        let (mut found, mut noted) = forgotten(&[1, 2]);
+        found.records = once().records;
+        assert_eq!(judge(&found, &noted).forgetful_left, 1);
+        found.records.values_mut().for_each(|record| record.state = State::Processing);
+        says(&found, &noted, "a record that is not final");
+        noted.cut.insert("one".to_owned());
+        assert_eq!(judge(&found, &noted).violations, Vec::<String>::new());
     }
 
     #[test]
