@@ -256,10 +256,10 @@ pub struct Note {
 }
 
 impl Outcome {
-    /// Whether the message has ended: its record is final, or it never had one.
+    /// Whether the message has ended: its record is final. What was turned away says nothing of the record that has its id.
     #[must_use]
     pub const fn is_final(&self) -> bool {
-        matches!(self, Self::Done | Self::Duplicate | Self::Parked | Self::Mismatched)
+        matches!(self, Self::Done | Self::Duplicate | Self::Parked)
     }
 }
 

@@ -219,6 +219,33 @@ fn a_block_is_void_when_its_message_was_parked() {
 }
 
 #[test]
+fn another_payload_under_the_id_of_the_one_that_goes_first_lets_nobody_overtake_it() {
+    let mut world = World::holding_back(true);
+    send(&mut world, &["m-1"]);
+    let failed = run(&mut world, 1, &mut first_fails);
+    assert_eq!(failed.retried, 1, "{failed:?}");
+    world.send_with("m-1", "another body", Some("sender"));
+    send(&mut world, &["m-2"]);
+    let summary = run(&mut world, 2, &mut first_fails);
+    assert_eq!((summary.mismatched, summary.held_back), (1, 1), "{summary:?}");
+    assert_eq!(world.finished, ["m-1"], "its copy came while the run lasted");
+    world.now += Duration::from_secs(61);
+    run(&mut world, 3, &mut first_fails);
+    assert_eq!((world.finished, world.violations), (vec!["m-1".to_owned(), "m-2".to_owned()], vec![]));
+}
+
+#[test]
+fn another_payload_under_the_id_of_one_that_has_ended_holds_nobody_back() {
+    let mut world = World::holding_back(true);
+    send(&mut world, &["m-1"]);
+    run(&mut world, 1, &mut done);
+    world.send_with("m-1", "another body", Some("sender"));
+    send(&mut world, &["m-2"]);
+    let summary = run(&mut world, 2, &mut done);
+    assert_eq!((summary.mismatched, summary.done, summary.held_back), (1, 1, 0), "{summary:?}");
+}
+
+#[test]
 fn the_lock_is_renewed_while_one_of_its_messages_takes_its_steps() {
     let mut world = World::with_calls_of(Duration::from_secs(20));
     send(&mut world, &["m-1", "m-2"]);

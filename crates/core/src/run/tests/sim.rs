@@ -160,7 +160,7 @@ impl World {
         }
     }
 
-    fn send_with(&mut self, id: &str, body: &str, key: Option<&str>) {
+    pub(super) fn send_with(&mut self, id: &str, body: &str, key: Option<&str>) {
         let key = key.map(|key| (property::KEY, key));
         let properties: Properties = [(property::ID, id)].into_iter().chain(key).collect();
         self.enqueue(
