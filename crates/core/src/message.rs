@@ -33,7 +33,9 @@ pub mod property {
     pub const CLAIM_SHA256: &str = "oncebus-claim-sha256";
     /// The queue that a message on a poison queue came from.
     pub const SOURCE_QUEUE: &str = "oncebus-source-queue";
-    /// Why a message was parked: a short code. The broker's own name for it.
+    /// Why a message was parked: a short code. The broker overwrites its own name for it when it moves the letter on, and this one not.
+    pub const REASON: &str = "oncebus-reason";
+    /// The same. The broker's own name for it.
     pub const DEAD_LETTER_REASON: &str = "DeadLetterReason";
     /// Why a message was parked: a sentence. The broker's own name for it.
     pub const DEAD_LETTER_DESCRIPTION: &str = "DeadLetterErrorDescription";

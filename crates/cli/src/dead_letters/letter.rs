@@ -27,8 +27,9 @@ impl<'a> Letter<'a> {
         self.0.logical_id()
     }
 
+    /// Why the handler gave it up, also where the broker has moved the letter on since; else the broker's reason.
     pub(super) fn reason(&self) -> Option<&'a str> {
-        self.0.properties.text(property::DEAD_LETTER_REASON)
+        self.0.properties.text(property::REASON).or_else(|| self.0.properties.text(property::DEAD_LETTER_REASON))
     }
 
     fn description(&self) -> Option<&'a str> {

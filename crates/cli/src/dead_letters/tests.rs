@@ -9,7 +9,7 @@ use futures::{StreamExt as _, stream};
 use oncebus_azure::connection::StorageConnection;
 use oncebus_core::id::{Mark, payload_hash, record_name};
 use oncebus_core::message::{Outgoing, Properties, property};
-use oncebus_core::record::{Author, Record};
+use oncebus_core::record::{Author, Record, Release};
 use oncebus_core::run::{Run, Step};
 use oncebus_emulator::{AccessRule, Claim, Emulator, Fault, Options, QueueOptions, Service};
 use oncebus_runtime::broker::Broker;
@@ -305,6 +305,28 @@ async fn a_redrive_says_what_is_done_already_and_sends_the_rest_once() {
     let own = handled.keys().find(|id| id.starts_with("mismatch~")).unwrap();
     assert_eq!((handled[own], handled["working"], handled.len()), ("other", "body", 2));
     assert_eq!((world.count("orders.poison"), world.count("orders")), (0, 0));
+    world.emulator.shutdown().await;
+}
+
+/// The broker moves it on and puts its own reason in the place of ours; the message whose id it has goes on to a later epoch and is done.
+#[tokio::test]
+async fn another_payload_is_left_where_the_broker_has_moved_it() {
+    let world = World::start().await;
+    let released = claimed("m", "body").release(Release::Deadline, Duration::ZERO, author());
+    world.store(&released).await;
+    world.put("orders", &message("m", "another body", &[])).await;
+    assert_eq!(world.handle().await, []);
+    world.dead_letter("orders.poison").await;
+    world.put("orders", &message("m", "body", &[])).await;
+    assert_eq!(world.handle().await, [("m".to_owned(), "body".to_owned())]);
+    assert_eq!(world.record("m").await.unwrap().epoch, 2);
+
+    let from = "orders.poison/$DeadLetterQueue";
+    let listed = world.run(&["list", "--from", from, "--reason", "payload-mismatch"]).await;
+    assert_eq!((ids(&listed), &listed[0]["epoch"]), (["m"].into(), &Value::Null));
+    let (result, lines) = world.try_run(&["redrive", "--from", from]).await;
+    assert_eq!(result.unwrap_err().to_string(), "1 letter was left");
+    assert_eq!((lines.last().unwrap().as_str(), world.count(from)), ("other-payload 1", 1));
     world.emulator.shutdown().await;
 }
 

@@ -23,7 +23,8 @@
 //! **Another payload.** A letter whose payload is not that of the record would be turned away again, and settling it would throw
 //! away what nobody has looked at. So it is left, unless its epoch is older than the record's: then an operator has edited the
 //! message since, and what became of the edited one counts (`d` and `x` settle the letter, else it is left). A letter with the reason
-//! `payload-mismatch` is left in any case; it can be sent under an id of its own ([`own_id`]).
+//! `payload-mismatch` is left in any case, however old the record and wherever the broker has moved the letter; it can be sent under an id
+//! of its own ([`own_id`]). It carries no epoch, so that not even one that has lost its reason is taken for an edited message's.
 
 use std::time::Duration;
 
@@ -199,20 +200,32 @@ mod tests {
             letter(Origin::Poison(Some(1)), "other", "other"),
             letter(Origin::Poison(Some(1)), "other", "edited"),
             letter(Origin::Broker, "hash", "edited"),
+            // A mismatch that has lost its reason: another payload, and no epoch.
+            letter(Origin::Poison(None), "other", "other"),
         ];
         let done = Settle(Settled::Done);
         let again = Settle(Settled::ParkedAgain);
-        let cases: [(Seen, [&Decision; 8]); 7] = [
-            (seen(Done, false, 0), [&done, &done, &done, &done, &other, &done, &done, &done]),
+        let cases: [(Seen, [&Decision; 9]); 7] = [
+            (seen(Done, false, 0), [&done, &done, &done, &done, &other, &done, &done, &done, &other]),
             (
                 seen(Parked, true, 0),
-                [&Reopen, &again, &Reopen, &Settle(Settled::Parked), &other, &again, &again, &Settle(Settled::Parked)],
+                [
+                    &Reopen,
+                    &again,
+                    &Reopen,
+                    &Settle(Settled::Parked),
+                    &other,
+                    &again,
+                    &again,
+                    &Settle(Settled::Parked),
+                    &other,
+                ],
             ),
-            (seen(Parked, false, 0), [&Reopen, &Reopen, &Reopen, &Reopen, &other, &other, &other, &Reopen]),
-            (seen(Released, false, 0), [&Send, &Send, &Send, &Send, &other, &other, &Reopen, &Reopen]),
-            (seen(Processing, false, 51), [&Send, &Send, &Send, &Send, &other, &other, &Reopen, &Reopen]),
-            (seen(Processing, false, 50), [&working; 8]),
-            (seen(Processing, false, 0), [&working; 8]),
+            (seen(Parked, false, 0), [&Reopen, &Reopen, &Reopen, &Reopen, &other, &other, &other, &Reopen, &other]),
+            (seen(Released, false, 0), [&Send, &Send, &Send, &Send, &other, &other, &Reopen, &Reopen, &other]),
+            (seen(Processing, false, 51), [&Send, &Send, &Send, &Send, &other, &other, &Reopen, &Reopen, &other]),
+            (seen(Processing, false, 50), [&working; 9]),
+            (seen(Processing, false, 0), [&working; 9]),
         ];
         for (seen, expected) in cases {
             for (letter, expected) in letters.iter().zip(expected) {

@@ -46,16 +46,21 @@ pub(super) fn delayed(
     Copy { queue: queue.name.clone(), message: copy(delivery, id, epoch, fresh), delay }
 }
 
-/// A copy to the poison queue, with the reason and where it came from.
+/// A copy to the poison queue, with the reason and where it came from. Without an `epoch` it stands for no record: that of its id
+/// belongs to another payload.
 pub(super) fn poison(
     delivery: &Delivery,
     id: &str,
-    epoch: u64,
+    epoch: Option<u64>,
     why: &Poison<'_>,
     queue: &QueueConfig,
     fresh: &Mark,
 ) -> Copy {
-    let mut message = copy(delivery, id, epoch, fresh);
+    let mut message = copy(delivery, id, epoch.unwrap_or(NO_EPOCH), fresh);
+    if epoch.is_none() {
+        message.properties.remove(property::EPOCH);
+    }
+    message.properties.set(property::REASON, why.reason);
     message.properties.set(property::DEAD_LETTER_REASON, why.reason);
     message.properties.set(property::DEAD_LETTER_DESCRIPTION, why.description);
     message.properties.set(property::SOURCE_QUEUE, queue.name.as_str());
@@ -66,7 +71,9 @@ pub(super) fn poison(
 /// this copy; `None` where nothing was written, and the copy stands for no epoch.
 pub(super) fn redriven(letter: &Delivery, id: &str, epoch: Option<u64>, queue: &str, fresh: &Mark) -> Copy {
     let mut message = copy(letter, id, epoch.unwrap_or(NO_EPOCH), fresh);
-    for name in [property::DEAD_LETTER_REASON, property::DEAD_LETTER_DESCRIPTION, property::SOURCE_QUEUE] {
+    let of_letters =
+        [property::REASON, property::DEAD_LETTER_REASON, property::DEAD_LETTER_DESCRIPTION, property::SOURCE_QUEUE];
+    for name in of_letters {
         message.properties.remove(name);
     }
     Copy { queue: queue.to_owned(), message, delay: Duration::ZERO }

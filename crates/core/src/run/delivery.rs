@@ -407,7 +407,7 @@ impl Handling {
                     reason: PAYLOAD_MISMATCH,
                     description: "another payload under the id of an earlier message",
                 };
-                let copy = self.poison_copy(seen.record.epoch, &poison, context);
+                let copy = self.poison_copy(None, &poison, context);
                 self.send(copy, AfterCopy::Complete(Outcome::Mismatched))
             }
         }

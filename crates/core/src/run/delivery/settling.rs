@@ -133,7 +133,7 @@ impl Handling {
     pub(super) fn send_to_poison(&mut self, parked: Record, etag: ETag, context: &mut Context<'_>) -> Next {
         let result = parked.result.as_deref().unwrap_or_default();
         let (reason, description) = result.split_once(": ").unwrap_or((REJECTED, result));
-        let copy = self.poison_copy(parked.epoch, &Poison { reason, description }, context);
+        let copy = self.poison_copy(Some(parked.epoch), &Poison { reason, description }, context);
         self.send(copy, AfterCopy::MarkCopied(Box::new(parked), etag))
     }
 
@@ -141,7 +141,7 @@ impl Handling {
         copies::delayed(&self.delivery, &self.id, epoch, delay, context.queue, &context.names.fresh())
     }
 
-    pub(super) fn poison_copy(&self, epoch: u64, why: &Poison<'_>, context: &mut Context<'_>) -> Copy {
+    pub(super) fn poison_copy(&self, epoch: Option<u64>, why: &Poison<'_>, context: &mut Context<'_>) -> Copy {
         copies::poison(&self.delivery, &self.id, epoch, why, context.queue, &context.names.fresh())
     }
 

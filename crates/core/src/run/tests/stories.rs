@@ -83,6 +83,19 @@ fn a_rejected_message_is_copied_marked_and_completed() {
 }
 
 #[test]
+fn another_payload_is_copied_without_an_epoch_and_under_a_reason_that_the_broker_leaves_alone() {
+    let mut world = World::default();
+    world.send("m", "body");
+    world.send("m", "another body");
+    let summary = run(&mut world, 1, &mut done);
+    assert_eq!((summary.done, summary.mismatched, world.poison.len()), (1, 1, 1), "{summary:?}");
+    let properties = &world.poison[0].properties;
+    let [ours, brokers] = ["oncebus-reason", "DeadLetterReason"].map(|name| properties.text(name));
+    assert_eq!((ours, brokers), (Some("payload-mismatch"), Some("payload-mismatch")));
+    assert_eq!(properties.get("oncebus-ep"), None, "the epoch of a record that belongs to another payload");
+}
+
+#[test]
 fn an_overrun_call_settles_nothing_and_the_next_attempt_is_fenced() {
     let mut world = World::default();
     world.send("m", "body");
