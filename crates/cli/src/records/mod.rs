@@ -1,7 +1,8 @@
 //! `oncebus records`: looks at the records of an app's messages, and deletes those that are over and old.
 //!
 //! `list` streams them as they come, page by page in the order of their names (which are hashes, so in no order that
-//! means anything), `show` shows one, `sweep` deletes. All of them go by the storage server's clock.
+//! means anything), `show` shows one, `sweep` deletes, `unblock` lets the messages of a lock key go on. All of them go by the storage
+//! server's clock.
 //!
 //! Needs an account key, or a SAS of the container with `l` (and `d` to sweep); the components have neither. Listing a
 //! container costs one request for each 5,000 blobs, whatever the filter: names begin with a hash, so that no part of them can be
@@ -11,6 +12,7 @@ mod list;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod unblock;
 mod view;
 
 use oncebus_azure::blob::listing::Page;
@@ -40,6 +42,8 @@ enum Command {
     Show(list::ShowArgs),
     /// Delete records that are over and old: done, or parked with their poison copy made.
     Sweep(sweep::SweepArgs),
+    /// Let the messages of a lock key go on, though the one that goes first has not ended.
+    Unblock(unblock::UnblockArgs),
 }
 
 /// The container.
@@ -79,6 +83,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::List(args) => list::list(&args, &out).await,
         Command::Show(args) => list::show(&args, &out).await,
         Command::Sweep(args) => sweep::sweep(&args, &out).await,
+        Command::Unblock(args) => unblock::unblock(&args, &out).await,
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use http::HeaderValue;
 use oncebus_azure::blob::{BlobContainer, Condition};
-use oncebus_core::id::{Mark, door_name, record_name};
+use oncebus_core::id::{Mark, door_name, key_name, record_name};
 use oncebus_core::record::{Author, Checkpoint, CheckpointBlob, Record, Release};
 use oncebus_emulator::{Emulator, Fault, Options, Service};
 use oncebus_runtime::calls::{Bounds, Repeat, call};
@@ -68,9 +68,12 @@ impl World {
     }
 
     async fn put(&self, group: &str, record: &Record) -> String {
+        self.put_at(record_name(group, &record.id), record).await
+    }
+
+    async fn put_at(&self, name: String, record: &Record) -> String {
         let connection = self.connection();
         let records = Records::new(&self.platform, &connection, "oncebus");
-        let name = record_name(group, &record.id);
         let deadline = self.platform.now().plus(PATIENCE);
         assert!(matches!(records.create(&name, record, deadline).await.0, Ok(Created::New(_))));
         name
@@ -97,6 +100,7 @@ impl World {
             Command::List(args) => list::list(&args, &out).await,
             Command::Show(args) => list::show(&args, &out).await,
             Command::Sweep(args) => sweep::sweep(&args, &out).await,
+            Command::Unblock(args) => unblock::unblock(&args, &out).await,
         };
         (result, out.lines.into_inner())
     }
@@ -284,5 +288,31 @@ async fn thousands_are_swept_through_lost_answers_and_a_kill() {
     let sum: Value = serde_json::from_str(&world.run("sweep --json").await[0]).unwrap();
     assert_eq!(world.names(), [live].into_iter().collect(), "cut {}, {after_cut} left by then, {sum}", cut.is_err());
     assert_eq!(sum["failed"], 0, "{sum}");
+    world.emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_key_that_waits_for_a_message_that_will_never_come_is_unblocked_once() {
+    let world = World::start().await;
+    let unblock = "unblock --queue orders --key sender";
+    assert_eq!(world.fail(unblock).await, "the key sender has never been locked");
+    let failure = Release::Failure { reason: "no".into(), not_before: DAY };
+    let first = world.put("orders", &claimed("m-1").release(failure, Duration::ZERO, author())).await;
+    let held = Record::first_key("sender", Duration::from_secs(45), Some(first), author());
+    let lock = world.put_at(key_name("orders", "sender"), &held).await;
+    assert!(world.fail(unblock).await.starts_with("the key sender is held until "));
+    world.emulator.admin().advance_clock(Duration::from_secs(51));
+
+    assert_eq!(world.run(unblock).await, ["the key sender is free; it waited for m-1 (released)"]);
+    let blobs = world.emulator.admin().blobs("oncebus");
+    let metadata = &blobs.iter().find(|blob| blob.name == lock).unwrap().metadata;
+    assert_eq!((metadata["st"].as_str(), metadata.get("blk"), metadata["ep"].as_str()), ("r", None, "1"));
+    assert_eq!(world.fail(unblock).await, "nothing blocks the key sender");
+
+    let working = world.put("orders", &claimed("m-2")).await;
+    let blocked = held.let_go_key(Some(working), author());
+    world.put_at(key_name("orders", "another"), &blocked).await;
+    let said = world.fail("unblock --queue orders --key another").await;
+    assert!(said.starts_with("the message m-2 that goes first is being worked on until "), "{said}");
     world.emulator.shutdown().await;
 }

@@ -75,6 +75,8 @@ pub struct QueueConfig {
     pub gather: Duration,
     /// See [`settings::ON_KEY_FAILURE`].
     pub on_key_failure: OnKeyFailure,
+    /// See [`settings::HOLD_LIMIT`].
+    pub hold_limit: Duration,
     /// See [`settings::RELEASE`].
     pub on_done: OnDone,
     /// What a sender must say, and what becomes of a repetition.
@@ -201,6 +203,7 @@ fn parse_one(
         None | Some("refuse") => LargeBodies::Refuse,
         Some(other) => return Err(unexpected(name, &settings::LARGE_BODIES, other)),
     };
+    let hold_limit = seconds(number(&settings::HOLD_LIMIT)?);
     let on_key_failure = match text(&mut own, &mut common, &settings::ON_KEY_FAILURE)? {
         Some("hold") => OnKeyFailure::Hold,
         None | Some("continue") => OnKeyFailure::Continue,
@@ -231,6 +234,7 @@ fn parse_one(
         batch,
         gather,
         on_key_failure,
+        hold_limit,
         on_done,
         door,
         large_bodies,

@@ -338,6 +338,16 @@ pub const ON_KEY_FAILURE: Setting = text(
     "continue",
     "What happens to the messages of a lock key behind one that failed and is to be retried: `continue` goes on with them, `hold` holds them back until it is done or parked.",
 );
+/// `queues.NAME.hold_limit_seconds`.
+pub const HOLD_LIMIT: Setting = number(
+    Place::Queue,
+    "hold_limit_seconds",
+    "s",
+    259_200,
+    60,
+    31_536_000,
+    "With `hold`: so long after it was due, a message of which nothing has come holds back the others of its key no more. At least as long as a message lives in the queue; `oncebus doctor` makes queues with 3 days.",
+);
 /// `queues.NAME.release`.
 pub const RELEASE: Setting = text(
     Place::Queue,
@@ -698,6 +708,7 @@ pub const SETTINGS: &[Setting] = &[
     BATCH,
     GATHER,
     ON_KEY_FAILURE,
+    HOLD_LIMIT,
     RELEASE,
     IDEMPOTENCY,
     KEY_FROM,

@@ -16,7 +16,8 @@
 //! Where a message that fails must hold back those behind it (`on_key_failure = "hold"`), the lock names the record of the message
 //! whose turn it is (`blk`), from before it is begun until it is done or parked. So a lock that was let go after a failure, and one whose
 //! holder died, both say who goes first. The block heals itself: whoever meets it looks at the record that it names
-//! ([`examine_block`]), and a record that is final, or gone, blocks nobody.
+//! ([`examine_block`]), and a record that is final, or gone, blocks nobody. Nor does one that nothing has been written to for longer than its
+//! message can be on its way: that one has expired in the queue, or lies on the broker's dead-letter queue, or somebody has purged it.
 
 use std::time::Duration;
 
@@ -78,16 +79,17 @@ pub fn examine_key(seen: &Seen, margin: Duration) -> KeyFinding {
     }
 }
 
-/// How long the message with this record still holds back the others of its key, at the least; `None` when it does so no more.
+/// How long the message with this record still holds back the others of its key, at the least; `None` when it does so no more. From when it
+/// is due it does so for `limit`: whatever comes of it is written to its record.
 #[must_use]
-pub fn examine_block(seen: &Seen, margin: Duration) -> Option<Duration> {
+pub fn examine_block(seen: &Seen, margin: Duration, limit: Duration) -> Option<Duration> {
     let record = &seen.record;
     let wait = match record.state {
         State::Done | State::Parked => return None,
         State::Released => record.not_before.unwrap_or_default(),
         State::Processing => record.ttl.saturating_add(margin),
     };
-    Some(wait.saturating_sub(seen.age()))
+    (seen.age() <= wait.saturating_add(limit)).then(|| wait.saturating_sub(seen.age()))
 }
 
 #[cfg(test)]
@@ -98,6 +100,7 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(45);
     const MARGIN: Duration = Duration::from_secs(5);
+    const LIMIT: Duration = Duration::from_secs(3_600);
 
     fn author() -> Author {
         Author { owner: "run".into(), mark: Mark::parse("mark") }
@@ -125,11 +128,21 @@ mod tests {
     fn a_message_blocks_until_it_is_done_or_parked() {
         let claimed = Record::first("id", "hash", TTL, author());
         let failure = Release::Failure { reason: "x".into(), not_before: Duration::from_secs(20) };
-        let wait = |record: Record, age| examine_block(&seen(record, age), MARGIN).map(|wait| wait.as_secs());
+        let wait = |record: Record, age| examine_block(&seen(record, age), MARGIN, LIMIT).map(|wait| wait.as_secs());
         assert_eq!(wait(claimed.clone(), 10), Some(40));
         assert_eq!(wait(claimed.release(failure, Duration::ZERO, author()), 5), Some(15));
         assert_eq!(wait(claimed.release(Release::Deadline, Duration::ZERO, author()), 5), Some(0));
         assert_eq!(wait(claimed.finish(None, Duration::ZERO, author()), 0), None);
         assert_eq!(wait(claimed.park("bad".into(), author()), 0), None);
+    }
+
+    #[test]
+    fn a_message_of_which_nothing_comes_blocks_no_longer_than_the_limit() {
+        let claimed = Record::first("id", "hash", TTL, author());
+        let failure = Release::Failure { reason: "x".into(), not_before: Duration::from_secs(20) };
+        let failed = claimed.release(failure, Duration::ZERO, author());
+        let blocks = |record: &Record, age| examine_block(&seen(record.clone(), age), MARGIN, LIMIT).is_some();
+        assert_eq!((blocks(&failed, 20 + 3_600), blocks(&failed, 20 + 3_601)), (true, false));
+        assert_eq!((blocks(&claimed, 50 + 3_600), blocks(&claimed, 50 + 3_601)), (true, false));
     }
 }

@@ -245,6 +245,22 @@ fn another_payload_under_the_id_of_one_that_has_ended_holds_nobody_back() {
     assert_eq!((summary.mismatched, summary.done, summary.held_back), (1, 1, 0), "{summary:?}");
 }
 
+/// It lies on the broker's dead-letter queue, say, and nobody redrives it.
+#[test]
+fn a_message_of_which_nothing_comes_holds_the_others_back_until_the_limit_and_no_longer() {
+    let mut world = World::holding_back(true);
+    send(&mut world, &["m-1"]);
+    assert_eq!(run(&mut world, 1, &mut first_fails).retried, 1);
+    world.lose("m-1");
+    send(&mut world, &["m-2"]);
+    world.now += queue().hold_limit;
+    assert_eq!(run(&mut world, 2, &mut done).held_back, 1);
+    world.now += Duration::from_secs(61);
+    let summary = run(&mut world, 3, &mut done);
+    assert_eq!((summary.done, summary.held_back, world.queued()), (1, 0, 0), "{summary:?}");
+    assert_eq!(world.lock("sender").unwrap().blocked_by, None);
+}
+
 #[test]
 fn the_lock_is_renewed_while_one_of_its_messages_takes_its_steps() {
     let mut world = World::with_calls_of(Duration::from_secs(20));

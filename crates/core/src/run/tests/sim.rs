@@ -251,6 +251,11 @@ impl World {
         }
     }
 
+    /// All there is of a message leaves the queue, and no record hears of it.
+    pub(super) fn lose(&mut self, id: &str) {
+        self.queue.retain(|queued| queued.message.properties.text(property::ID) != Some(id));
+    }
+
     /// The next delivery of the first message is its n-th.
     pub(super) fn deliver_next_for_the(&mut self, n: u32) {
         self.queue[0].deliveries = n - 1;
