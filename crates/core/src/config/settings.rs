@@ -286,7 +286,7 @@ pub const MAX_ATTEMPTS: Setting = number(
     5,
     1,
     100,
-    "Handled failures and takeovers of dead instances since the last checkpoint, after which a message is parked.",
+    "Handled failures and takeovers of dead instances since the last checkpoint, after which a message is parked. A death among other messages uses up no last attempt: one more follows, alone.",
 );
 /// `queues.NAME.retry_base_seconds`.
 pub const RETRY_BASE: Setting = number(

@@ -9,6 +9,7 @@
 //! | `at` | mark of the write | text |
 //! | `ttl` | seconds that a claim holds | decimal |
 //! | `n` | failures and takeovers since the last checkpoint | decimal |
+//! | `dn` | of these, the takeovers | decimal, absent for 0 |
 //! | `ph` | payload SHA-256 | hex |
 //! | `sp` | checkpoints stored so far | decimal, absent for 0 |
 //! | `cp` | the last checkpoint, in the record | base64 |
@@ -79,6 +80,9 @@ impl Record {
             ("ph", self.payload.clone()),
             ("id", escape(&self.id, MAX_ID)),
         ];
+        if self.deaths > 0 {
+            pairs.push(("dn", self.deaths.to_string()));
+        }
         if self.step > 0 {
             pairs.push(("sp", self.step.to_string()));
         }
@@ -154,6 +158,7 @@ impl Record {
             mark: Mark::parse(required("at")?),
             ttl: Duration::from_secs(whole("ttl")?.ok_or(RecordError::Missing("ttl"))?),
             failures: count("n")?,
+            deaths: count("dn")?,
             payload: required("ph")?.to_owned(),
             step: count("sp")?,
             checkpoint,
@@ -209,7 +214,7 @@ mod tests {
     fn arbitrary() -> impl Strategy<Value = Record> {
         let states =
             prop_oneof![Just(State::Processing), Just(State::Released), Just(State::Done), Just(State::Parked)];
-        let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), 0..100_000u64, 0..1_000_000u64);
+        let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), 0..100_000u64, 0..1_000_000u64, any::<u32>());
         let texts = ("[0-9a-f]{32}", "[0-9a-f-]{1,40}", "[0-9a-f]{64}", "\\PC{0,100}");
         let optional = (
             proptest::option::of(checkpoint()),
@@ -225,6 +230,7 @@ mod tests {
             step: numbers.2,
             ttl: Duration::from_secs(numbers.3),
             executed: Duration::from_millis(numbers.4),
+            deaths: numbers.5,
             owner: texts.0,
             mark: Mark::parse(&texts.1),
             payload: texts.2,
@@ -255,7 +261,7 @@ mod tests {
 
         #[test]
         fn no_metadata_makes_the_reader_panic(
-            pairs in proptest::collection::btree_map("(v|st|ep|own|at|ttl|n|ph|sp|cp|cb|ch|ex|rs|nb|pc|blk|id)", "(1|p|%|\\PC{0,20})", 0..15)
+            pairs in proptest::collection::btree_map("(v|st|ep|own|at|ttl|n|dn|ph|sp|cp|cb|ch|ex|rs|nb|pc|blk|id)", "(1|p|%|\\PC{0,20})", 0..15)
         ) {
             let _ = Record::from_metadata(&pairs);
         }

@@ -48,6 +48,10 @@ pub(crate) use codec::{escape, unescape};
 use crate::id::Mark;
 use crate::time::UnixTime;
 
+/// From so many deaths of its holders on, a message is claimed only when nothing else is: an instance that it kills takes
+/// nobody along. One death may be an accident; waiting costs the others time.
+const DEATHS_BEFORE_ALONE: u32 = 2;
+
 /// The most bytes of a result or an error that a record keeps.
 pub const MAX_RESULT: usize = 512;
 
@@ -92,6 +96,8 @@ pub struct Record {
     pub ttl: Duration,
     /// Handled failures, and takeovers of claims that expired, since the last checkpoint.
     pub failures: u32,
+    /// Of these, the takeovers.
+    pub deaths: u32,
     /// SHA-256 of content type and body ([`crate::id::payload_hash`]).
     pub payload: String,
     /// How many checkpoints were stored.
@@ -146,6 +152,7 @@ impl Record {
             mark: author.mark,
             ttl,
             failures: 0,
+            deaths: 0,
             payload: payload.to_owned(),
             step: 0,
             checkpoint: None,
@@ -171,8 +178,24 @@ impl Record {
             epoch: self.epoch.saturating_add(1),
             ttl,
             failures: self.failures.saturating_add(died),
+            deaths: self.deaths.saturating_add(died),
             ..self.by(author)
         }
+    }
+
+    /// Whether it may be claimed only while nothing else is: its holders have died, and one more failure would be the last, or they have died
+    /// too often for an accident.
+    #[must_use]
+    pub const fn goes_alone(&self, max_attempts: u32) -> bool {
+        self.deaths >= DEATHS_BEFORE_ALONE || (self.deaths > 0 && self.attempt() >= max_attempts)
+    }
+
+    /// This claim, after one that expired. Which of all that an instance had in hand has killed it nobody knows: so a death uses up
+    /// the last attempt only if that ran alone. `expired` is the claim before.
+    #[must_use]
+    pub fn spared(self, expired: &Self, max_attempts: u32) -> Self {
+        let most = if expired.goes_alone(max_attempts) { u32::MAX } else { max_attempts.saturating_sub(1) };
+        Self { failures: self.failures.min(most), ..self }
     }
 
     /// T6: a step is done. Failures start again from zero, since the work has moved on.
@@ -183,6 +206,7 @@ impl Record {
             checkpoint: Some(checkpoint),
             executed: self.executed.saturating_add(executed),
             failures: 0,
+            deaths: 0,
             result: None,
             ..self.by(author)
         }
@@ -319,10 +343,42 @@ mod tests {
     fn a_takeover_raises_the_epoch_keeps_the_checkpoint_and_counts_a_death() {
         let stepped = first().checkpoint(Checkpoint::Inline(b"cp".to_vec()), Duration::from_secs(3), author(2));
         let next = stepped.take_over(Duration::from_secs(45), author(3));
-        assert_eq!((next.epoch, next.failures, next.attempt()), (2, 1, 2));
+        assert_eq!((next.epoch, next.failures, next.deaths, next.attempt()), (2, 1, 1, 2));
         assert_eq!(next.checkpoint, stepped.checkpoint);
         assert_eq!((next.step, next.executed), (1, Duration::from_secs(3)));
         assert_eq!(next.mark, author(3).mark);
+    }
+
+    /// Which claims go alone, when each of them dies, until its attempts are used up.
+    #[test]
+    fn a_death_uses_up_the_last_attempt_only_of_a_claim_that_went_alone() {
+        let course = |max: u32, failures: u32| {
+            let mut claim = Record { failures, ..first() };
+            let mut alone = vec![claim.goes_alone(max)];
+            for n in 0..10 {
+                claim = claim.take_over(Duration::from_secs(45), author(n)).spared(&claim, max);
+                if claim.failures >= max {
+                    return alone;
+                }
+                alone.push(claim.goes_alone(max));
+            }
+            panic!("its attempts are never used up");
+        };
+        assert_eq!(course(1, 0), [false, true]);
+        assert_eq!(course(2, 0), [false, true]);
+        assert_eq!(course(3, 0), [false, false, true]);
+        assert_eq!(course(5, 0), [false, false, true, true, true]);
+        assert_eq!(course(5, 4), [false, true], "the last attempt of one that has failed by itself");
+    }
+
+    #[test]
+    fn what_has_killed_goes_alone_until_it_has_got_further_however_it_was_given_back() {
+        let expired = Record { deaths: 1, failures: 1, ..first() };
+        let killer = expired.take_over(Duration::from_secs(45), author(2));
+        let released = killer.release(Release::Deadline, Duration::ZERO, author(3));
+        let again = released.take_over(Duration::from_secs(45), author(4));
+        assert!(released.goes_alone(5) && again.goes_alone(5));
+        assert!(!again.checkpoint(Checkpoint::Inline(vec![]), Duration::ZERO, author(5)).goes_alone(5));
     }
 
     #[test]

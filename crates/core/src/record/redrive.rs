@@ -42,6 +42,7 @@ impl Record {
             state: State::Released,
             epoch: self.epoch.saturating_add(1),
             failures: 0,
+            deaths: 0,
             executed: Duration::ZERO,
             payload: payload.to_owned(),
             copied: false,

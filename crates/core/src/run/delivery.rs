@@ -41,10 +41,6 @@ const PAYLOAD_MISMATCH: &str = "payload-mismatch";
 const CHECKPOINT_LOST: &str = "checkpoint-lost";
 const CLAIM_LOST: &str = "claim-lost";
 
-/// From so many deaths of its holders on, a message is claimed only when nothing else is: an instance that it kills takes
-/// nobody along. One death may be an accident; waiting costs the others time.
-const DEATHS_BEFORE_ALONE: u32 = 2;
-
 /// How often a record may vanish between a refused create and the look after it.
 const MAX_VANISHED: u8 = 2;
 
@@ -384,13 +380,15 @@ impl Handling {
                 context,
             ),
             Finding::TakeOver { died } => {
+                let max_attempts = context.queue.max_attempts;
                 let next = seen.record.take_over(context.queue.claim_ttl, context.author());
-                if next.failures >= context.queue.max_attempts {
+                let next = if died { next.spared(&seen.record, max_attempts) } else { next };
+                if next.failures >= max_attempts {
                     let last = seen.record.result.as_deref().unwrap_or("no reason is known");
                     let reason = if died { "the instance died" } else { last };
                     return self.park(&seen.record, &seen.etag, MAX_ATTEMPTS, reason, context);
                 }
-                if died && next.failures >= DEATHS_BEFORE_ALONE && !self.alone {
+                if next.goes_alone(max_attempts) && !self.alone {
                     self.stage = Stage::Idle(Idle::Apart);
                     return Next::Alone;
                 }

@@ -163,10 +163,12 @@ impl KeyLock {
                 self.may_take(record, etag, line, context)
             }
             Stage::LookingAtBlock(record, etag) => match reply {
-                Reply::Found(seen) => match examine_block(&seen, context.queue.claim_margin, context.queue.hold_limit) {
-                    Some(wait) => KeyNext::Leave(Outcome::HeldBack, wait.max(SOON)),
-                    None => self.write_claim(&record, etag, turn(line, context), context),
-                },
+                Reply::Found(seen) => {
+                    match examine_block(&seen, context.queue.claim_margin, context.queue.hold_limit) {
+                        Some(wait) => KeyNext::Leave(Outcome::HeldBack, wait.max(SOON)),
+                        None => self.write_claim(&record, etag, turn(line, context), context),
+                    }
+                }
                 Reply::Missing => self.write_claim(&record, etag, turn(line, context), context),
                 other => KeyNext::Failed(give_up(other)),
             },

@@ -9,7 +9,7 @@ use crate::claim::Claim;
 use crate::config::{Config, OnDone, OnKeyFailure, QueueConfig};
 use crate::id::Mark;
 use crate::message::{Delivery, LockRef, Outgoing, Properties, property};
-use crate::record::{Author, ETag, Record, Seen, State};
+use crate::record::{Author, ETag, Record, Release, Seen, State};
 use crate::run::{Command, CommandKind, Copy, Effect, Event, Reply, Run, Step, Summary, Tag, Target, Work};
 use crate::time::{Instant, UnixTime};
 
@@ -86,12 +86,10 @@ pub(super) struct World {
     /// Whether the record of what is done is deleted.
     forget: bool,
     clocks: Clocks,
-    /// Of each key, the messages that were begun with their lives and epochs, in order.
-    begun: BTreeMap<String, Vec<(String, usize, u64)>>,
-    /// How often each record was created: more than once only where records are deleted.
-    lives: BTreeMap<String, usize>,
-    /// How many messages of each id there were, copies among them.
-    pub(super) sent: BTreeMap<String, usize>,
+    /// In place of the queue's.
+    max_attempts: Option<u32>,
+    /// Of each key, the messages that were begun with their epochs, in order.
+    begun: BTreeMap<String, Vec<(String, u64)>>,
     /// How long each call of the processor takes.
     pub(super) call_takes: Duration,
     records: BTreeMap<String, Stored>,
@@ -117,6 +115,10 @@ impl World {
 
     pub(super) fn holding_back(hold: bool) -> Self {
         Self { hold, ..Self::default() }
+    }
+
+    pub(super) fn with_attempts(max_attempts: u32) -> Self {
+        Self { max_attempts: Some(max_attempts), ..Self::default() }
     }
 
     /// With records that are deleted when their messages are completed.
@@ -249,6 +251,14 @@ impl World {
         if line.last() != Some(&this) {
             self.begun.entry(key.to_owned()).or_default().push(this);
         }
+    }
+
+    /// Somebody has taken over the claim on a message, and given it back at the end of a run.
+    pub(super) fn give_back(&mut self, id: &str) {
+        let author = Author { owner: "somebody".to_owned(), mark: Mark::parse("theirs") };
+        let claim = self.record(id).expect("it has a record").take_over(queue().claim_ttl, author.clone());
+        let released = claim.release(Release::Deadline, Duration::ZERO, author);
+        self.store(&crate::id::record_name("q", id), released);
     }
 
     /// All there is of a message leaves the queue, and no record hears of it.
@@ -430,7 +440,8 @@ impl Worker {
     pub(super) fn start_with_batch(world: &mut World, length: Duration, random: u128, batch: usize) -> Self {
         let on_key_failure = if world.hold { OnKeyFailure::Hold } else { OnKeyFailure::Continue };
         let on_done = if world.forget { OnDone::Delete } else { OnDone::Keep };
-        let queue = QueueConfig { on_key_failure, on_done, ..queue() };
+        let max_attempts = world.max_attempts.unwrap_or(queue().max_attempts);
+        let queue = QueueConfig { on_key_failure, on_done, max_attempts, ..queue() };
         let mut run = Run::new(queue, batch, length, world.clocks.worker(world.now), random);
         let effects = run.start();
         let mut worker =

@@ -1,5 +1,6 @@
 //! One course of events each.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::sim::{Fate, Worker, World, queue, run};
@@ -211,6 +212,24 @@ fn endless_work_runs_out_of_attempts() {
     assert_eq!(world.poison[0].properties.text("DeadLetterErrorDescription"), Some("execution-timeout"));
 }
 
+/// A run that dies in the first call of its processor: what that answered was never sent, and only the claims are there.
+fn dies_in_its_first_call(world: &mut World, random: u128) -> Vec<String> {
+    let mut worker = Worker::start(world, Duration::from_secs(20), random);
+    for _ in 0..100 {
+        if !worker.processed.is_empty() {
+            break;
+        }
+        worker.perform(world, 0, Fate::Answered, &mut done);
+        world.now += Duration::from_millis(10);
+        if worker.processed.is_empty() {
+            worker.wake(world, &mut done);
+        }
+    }
+    worker.die();
+    world.now += Duration::from_secs(61);
+    worker.processed.into_iter().map(|(id, ..)| id).collect()
+}
+
 #[test]
 fn a_message_that_killed_twice_is_begun_alone_and_its_neighbours_later() {
     let mut world = World::default();
@@ -218,21 +237,7 @@ fn a_message_that_killed_twice_is_begun_alone_and_its_neighbours_later() {
         world.send(id, "body");
     }
     for round in 0..2 {
-        let mut worker = Worker::start(&mut world, Duration::from_secs(20), round);
-        // Up to the first call of the processor, in which it dies.
-        for _ in 0..100 {
-            if !worker.processed.is_empty() {
-                break;
-            }
-            worker.perform(&mut world, 0, Fate::Answered, &mut done);
-            world.now += Duration::from_millis(10);
-            if worker.processed.is_empty() {
-                worker.wake(&mut world, &mut done);
-            }
-        }
-        worker.die();
-        // What the processor's answers made it ask for was never sent: only the claims are there.
-        world.now += Duration::from_secs(61);
+        assert_eq!(dies_in_its_first_call(&mut world, round).len(), 2);
     }
     let mut batches = Vec::new();
     let mut worker = Worker::start(&mut world, Duration::from_secs(20), 9);
@@ -242,4 +247,62 @@ fn a_message_that_killed_twice_is_begun_alone_and_its_neighbours_later() {
     });
     assert_eq!(batches.len(), 2);
     assert!(worker.summary.is_some_and(|summary| summary.process_calls == 2), "one call for each");
+}
+
+/// A run whose instance dies when the processor has got `killer`.
+fn run_or_be_killed(world: &mut World, random: u128) {
+    let mut worker = Worker::start(world, Duration::from_secs(20), random);
+    let killed = Cell::new(false);
+    let mut processor = |work: &Work| {
+        killed.set(killed.get() || work.id == "killer");
+        Step::Done(None)
+    };
+    for _ in 0..400 {
+        worker.perform(world, 0, Fate::Answered, &mut processor);
+        world.now += Duration::from_millis(100);
+        if !killed.get() {
+            worker.wake(world, &mut processor);
+        }
+        if killed.get() || !worker.is_alive() {
+            break;
+        }
+    }
+    worker.die();
+    world.now += Duration::from_secs(61);
+}
+
+/// However few attempts there are: whoever dies among others gets one more, alone.
+#[test]
+fn the_neighbours_of_a_killer_are_not_parked_for_it() {
+    for max_attempts in 1..=5 {
+        let mut world = World::with_attempts(max_attempts);
+        for id in ["killer", "neighbour"] {
+            world.send(id, "body");
+        }
+        for random in 0..20 {
+            run_or_be_killed(&mut world, random);
+        }
+        assert_eq!((world.queued(), world.finished.as_slice()), (0, ["neighbour".to_owned()].as_slice()));
+        let parked: Vec<_> = world.poison.iter().map(|message| message.properties.text("oncebus-id")).collect();
+        assert_eq!(parked, [Some("killer")], "{max_attempts}");
+        assert_eq!(world.record("killer").unwrap().failures, max_attempts);
+    }
+}
+
+/// It was claimed alone near the end of a run, and given back unprocessed.
+#[test]
+fn a_message_that_killed_twice_is_begun_alone_by_whoever_comes_next() {
+    let mut world = World::default();
+    for id in ["killer", "neighbour"] {
+        world.send(id, "body");
+    }
+    for round in 0..2 {
+        dies_in_its_first_call(&mut world, round);
+    }
+    for id in ["killer", "neighbour"] {
+        world.give_back(id);
+    }
+    let mut worker = Worker::start(&mut world, Duration::from_secs(20), 9);
+    let summary = worker.finish(&mut world, &mut done);
+    assert_eq!((summary.done, summary.process_calls), (2, 2), "one call for each: {summary:?}");
 }
