@@ -5,8 +5,8 @@
 //! of everything that may bring one back ([`Retention`]). Nothing else ever goes, however old: `r` and `p` have work before them.
 //!
 //! A **checkpoint** in a blob of its own ([`blobs_of`](super::checkpoint::blobs_of)) goes with its record, after it; or alone, when it is
-//! as old and no record names it: there is none, or it names a later one. A **body** in a blob ([`claim`](crate::claim)) goes with its record, or alone when it is as old
-//! and has none: its message was never sent, or never came. A **lock key** (`keys/…`) may go when it is free and as old; but then its epoch begins again at 1, which a store that
+//! as old, and a day at least, and no record names it: there is none, or it names a later one. A **body** in a blob ([`claim`](crate::claim)) goes with its record, or alone when
+//! it is as old and has none: its message was never sent, or never came. A **lock key** (`keys/…`) may go when it is free and as old; but then its epoch begins again at 1, which a store that
 //! remembers the epochs of keys would take for a sleeper, so it goes only on demand. The record of an **idempotency key** (`door/…`) goes when it is
 //! [`KEPT`] old, whatever its state: what is sent under the key after that is another message to the door. Whatever else is in the container stays.
 //!
@@ -21,6 +21,10 @@ use crate::claim;
 use crate::ingest::door::KEPT;
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// A checkpoint that no record names stays for so long, whatever else is asked for: it is stored before the write that names it. Decided: far
+/// more than any two requests of one attempt can lie apart.
+const MAY_BE_NAMED: Duration = DAY;
 
 /// The longest delay that a processor may ask for before a retry.
 pub const LONGEST_RETRY: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -264,8 +268,7 @@ impl Sweep {
                 Some(Last { verdict: Verdict::Goes(_), .. }) => Verdict::Goes(Goes::WithRecord),
                 Some(Last { verdict: Verdict::Stays(Stays::Unknown), .. }) => Verdict::Stays(Stays::Unknown),
                 Some(Last { checkpoint, .. }) if checkpoint.as_deref() == Some(name) => Verdict::Stays(Stays::Live),
-                // One that was stored moments ago may be named next.
-                _ if !old => Verdict::Stays(Stays::Young),
+                _ if !old || age < MAY_BE_NAMED => Verdict::Stays(Stays::Young),
                 Some(_) => Verdict::Goes(Goes::Superseded),
                 None => Verdict::Goes(Goes::Orphan),
             },
@@ -280,11 +283,11 @@ impl Sweep {
                 None => Verdict::Goes(Goes::Orphan),
             },
             Named::Key { .. } if !self.policy.keys => Verdict::Stays(Stays::Key),
-            Named::Key { .. } => match metadata.get("st").map(String::as_str) {
-                Some("r") if old => Verdict::Goes(Goes::Key),
-                Some("r") => Verdict::Stays(Stays::Young),
-                Some(_) => Verdict::Stays(Stays::Live),
-                None => Verdict::Stays(Stays::Unknown),
+            Named::Key { .. } => match Record::from_metadata(metadata).map(|lock| lock.state) {
+                Ok(State::Released) if old => Verdict::Goes(Goes::Key),
+                Ok(State::Released) => Verdict::Stays(Stays::Young),
+                Ok(_) => Verdict::Stays(Stays::Live),
+                Err(_) => Verdict::Stays(Stays::Unknown),
             },
             Named::Other => Verdict::Stays(Stays::Unknown),
         }
@@ -425,16 +428,35 @@ mod tests {
     fn a_key_goes_on_demand_when_it_is_free() {
         let name = format!("keys/{}", record_name("q", "sender"));
         let day = Duration::from_secs(86_400);
-        let state = |state: &str| BTreeMap::from([("st".to_owned(), state.to_owned())]);
-        let judge = |keys, age, text| Sweep::new(Policy { older_than: day, keys }).judge(&name, age, &state(text));
-        assert_eq!(judge(false, day, "r"), Verdict::Stays(Stays::Key));
-        assert_eq!(judge(true, day, "r"), Verdict::Goes(Goes::Key));
-        assert_eq!(judge(true, day / 2, "r"), Verdict::Stays(Stays::Young));
-        assert_eq!(judge(true, day * 99, "p"), Verdict::Stays(Stays::Live));
-        assert_eq!(
-            Sweep::new(Policy { older_than: day, keys: true }).judge(&name, day, &BTreeMap::new()),
-            Verdict::Stays(Stays::Unknown)
-        );
-        assert_eq!(judge(true, day, "q"), Verdict::Stays(Stays::Live));
+        let held = Record::first_key("sender", Duration::from_secs(45), None, author());
+        let (free, held) = (metadata(&held.let_go_key(None, author())), metadata(&held));
+        let judge = |keys, age, lock: &_| Sweep::new(Policy { older_than: day, keys }).judge(&name, age, lock);
+        assert_eq!(judge(false, day, &free), Verdict::Stays(Stays::Key));
+        assert_eq!(judge(true, day, &free), Verdict::Goes(Goes::Key));
+        assert_eq!(judge(true, day / 2, &free), Verdict::Stays(Stays::Young));
+        assert_eq!(judge(true, day * 99, &held), Verdict::Stays(Stays::Live));
+        let mut later = free;
+        later.insert("v".to_owned(), "2".to_owned());
+        for unknown in [&later, &BTreeMap::new(), &BTreeMap::from([("st".to_owned(), "r".to_owned())])] {
+            assert_eq!(judge(true, day * 99, unknown), Verdict::Stays(Stays::Unknown), "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_that_may_be_about_to_be_named_stays_however_soon_records_are_swept() {
+        let (name, none, day) = (record_name("q", "id"), BTreeMap::new(), Duration::from_secs(86_400));
+        let checkpoint = format!("{name}.cp/1-m");
+        for record in [None, Some(claimed())] {
+            let mut sweep = Sweep::new(Policy { older_than: Duration::ZERO, keys: false });
+            let goes = match &record {
+                None => Goes::Orphan,
+                Some(record) => {
+                    sweep.judge(&name, Duration::ZERO, &metadata(record));
+                    Goes::Superseded
+                }
+            };
+            assert_eq!(sweep.judge(&checkpoint, day - Duration::from_secs(1), &none), Verdict::Stays(Stays::Young));
+            assert_eq!(sweep.judge(&checkpoint, day, &none), Verdict::Goes(goes));
+        }
     }
 }
