@@ -92,10 +92,13 @@ impl QueueConfig {
         self.claim_ttl.saturating_sub(self.claim_margin)
     }
 
-    /// The age from which what is in hand is renewed: two more tries fit in before a claim ends.
+    /// The age from which what is in hand is renewed: two more tries fit in before a claim ends. No older may a broker's lock be when a call of
+    /// the processor begins, in which nothing is renewed: it must last through the longest, and the renewal after that. It is 12 s at the
+    /// least, since the lock is so much longer than a claim.
     #[must_use]
     pub fn renew_after(&self) -> Duration {
-        self.claim_ttl / 3
+        let idle = self.lock_duration.saturating_sub(self.working_time()).saturating_sub(self.claim_margin);
+        idle.min(self.claim_ttl / 3)
     }
 
     /// The age from which the broker's lock is renewed before the claim is made.
@@ -296,6 +299,29 @@ mod tests {
             error("[queues.a]\nclaim_ttl_seconds = 20\nclaim_margin_seconds = 11"),
             "configuration: queues.a.claim_margin_seconds: expected at most half of claim_ttl_seconds (20), found 11"
         );
+    }
+
+    #[test]
+    fn a_lock_in_hand_lasts_through_the_longest_call() {
+        let check = |lock: u64, ttl: u64, margin: u64| {
+            let document = format!(
+                "[queues.a]\nlock_duration_seconds = {lock}\nclaim_ttl_seconds = {ttl}\nclaim_margin_seconds = {margin}\nmax_execution_seconds = 1"
+            );
+            let queue = Config::parse(&document).unwrap().queues["a"].clone();
+            let (renew_after, call) = (queue.renew_after(), queue.working_time());
+            assert!(renew_after + call + queue.claim_margin <= queue.lock_duration, "{document}: {renew_after:?}");
+            assert!(renew_after.as_secs() >= (ttl / 3).min(12), "{document}: {renew_after:?}");
+            renew_after.as_secs()
+        };
+        for lock in (17..=300).step_by(7) {
+            for margin in [2, 3, 5, 20, 60] {
+                // From the shortest claim that such a margin allows to the longest that such a lock allows.
+                for ttl in (5.max(2 * margin)..=285.min(lock.saturating_sub(margin + 10))).step_by(5) {
+                    check(lock, ttl, margin);
+                }
+            }
+        }
+        assert_eq!((check(60, 45, 5), check(300, 285, 5)), (15, 15));
     }
 
     #[test]
