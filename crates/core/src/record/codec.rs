@@ -23,7 +23,8 @@
 //! | `id` | logical id, or lock key | percent-encoded, cut at 1,024 |
 //!
 //! Blob Storage takes 8 KB of metadata in all; with a checkpoint of 4,096 bytes (5,464 in base64) the rest has room.
-//! Unknown names are ignored, so that a newer version may add some; an unknown `v` is refused.
+//! Unknown names are ignored, so that a newer version may add some; an unknown `v` is refused. So is a number that no course of
+//! events leads to, above 2^53: an epoch that cannot rise any more would be two claims'.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,6 +40,8 @@ use crate::time::whole_seconds_up;
 const VERSION: &str = "1";
 /// The checkpoint of no bytes.
 const EMPTY: &str = "=";
+/// The greatest number that is read: what every reader of JSON holds exactly. Counting to it takes longer than there are computers.
+const MAX_NUMBER: u64 = 1 << 53;
 const MAX_ID: usize = 1_024;
 const MAX_ENCODED_RESULT: usize = 768;
 
@@ -97,7 +100,7 @@ impl Record {
             None => {}
         }
         if !self.executed.is_zero() {
-            pairs.push(("ex", self.executed.as_millis().to_string()));
+            pairs.push(("ex", self.executed.as_millis().min(u128::from(MAX_NUMBER)).to_string()));
         }
         if let Some(result) = self.result.as_ref().filter(|result| !result.is_empty()) {
             pairs.push(("rs", escape(result, MAX_ENCODED_RESULT)));
@@ -133,8 +136,10 @@ impl Record {
             _ => return Err(RecordError::Malformed("st")),
         };
         let whole = |name: &'static str| -> Result<Option<u64>, RecordError> {
-            optional(name).map(|text| text.parse().map_err(|_| RecordError::Malformed(name))).transpose()
+            let read = |text: &str| text.parse().ok().filter(|number| *number <= MAX_NUMBER);
+            optional(name).map(|text| read(text).ok_or(RecordError::Malformed(name))).transpose()
         };
+        let epoch = whole("ep")?.ok_or(RecordError::Missing("ep"))?;
         let count = |name: &'static str| -> Result<u32, RecordError> {
             u32::try_from(whole(name)?.unwrap_or(0)).map_err(|_| RecordError::Malformed(name))
         };
@@ -153,7 +158,8 @@ impl Record {
         required("n")?;
         Ok(Self {
             state,
-            epoch: whole("ep")?.ok_or(RecordError::Missing("ep"))?,
+            // There is no epoch before the first: a copy that stands for none has 0.
+            epoch: (epoch > 0).then_some(epoch).ok_or(RecordError::Malformed("ep"))?,
             owner: required("own")?.to_owned(),
             mark: Mark::parse(required("at")?),
             ttl: Duration::from_secs(whole("ttl")?.ok_or(RecordError::Missing("ttl"))?),
@@ -214,7 +220,7 @@ mod tests {
     fn arbitrary() -> impl Strategy<Value = Record> {
         let states =
             prop_oneof![Just(State::Processing), Just(State::Released), Just(State::Done), Just(State::Parked)];
-        let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), 0..100_000u64, 0..1_000_000u64, any::<u32>());
+        let numbers = (1..=MAX_NUMBER, any::<u32>(), any::<u32>(), 0..100_000u64, 0..1_000_000u64, any::<u32>());
         let texts = ("[0-9a-f]{32}", "[0-9a-f-]{1,40}", "[0-9a-f]{64}", "\\PC{0,100}");
         let optional = (
             proptest::option::of(checkpoint()),
@@ -283,6 +289,15 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_grows_beyond_what_can_be_read_is_written_so_that_it_can() {
+        let author = super::super::Author { owner: "o".into(), mark: Mark::parse("m") };
+        let first = Record::first("id", "hash", Duration::from_secs(45), author.clone());
+        let most = Record { executed: Duration::from_millis(MAX_NUMBER), ..first };
+        let again = Record::from_metadata(&map(&most)).unwrap().finish(None, Duration::MAX, author);
+        assert_eq!(Record::from_metadata(&map(&again)).unwrap().executed, Duration::from_millis(MAX_NUMBER));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let author = super::super::Author { owner: "o".into(), mark: Mark::parse("m") };
         let good = map(&Record::first("id", "hash", Duration::from_secs(45), author));
@@ -300,6 +315,11 @@ mod tests {
         assert_eq!(with("v", Some("2")), RecordError::Version("2".into()));
         assert_eq!(with("st", Some("q")), RecordError::Malformed("st"));
         assert_eq!(with("ep", Some("-1")), RecordError::Malformed("ep"));
+        for epoch in ["0", "9007199254740993", "18446744073709551615"] {
+            assert_eq!(with("ep", Some(epoch)), RecordError::Malformed("ep"), "{epoch}");
+        }
+        assert_eq!(with("ex", Some("18446744073709551615")), RecordError::Malformed("ex"));
+        assert_eq!(with("nb", Some("9007199254740993")), RecordError::Malformed("nb"));
         assert_eq!(with("n", Some("4294967296")), RecordError::Malformed("n"));
         assert_eq!(with("cp", Some("?")), RecordError::Malformed("cp"));
         assert_eq!(with("cb", Some("1-run-2")), RecordError::Missing("ch"));
