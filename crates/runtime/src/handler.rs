@@ -45,6 +45,9 @@ const THROTTLED_PAUSE: Duration = Duration::from_secs(1);
 /// 10 s that a delivery has from receive to claim.
 const LOOK_UP: Duration = Duration::from_secs(1);
 
+/// A loop that looks up so late was not let run: stopped by a signal, or on a machine that was suspended.
+const STOOD_STILL: Duration = Duration::from_secs(2);
+
 /// Runs to the end.
 ///
 /// `process` is the processor: called with a batch, answers a step for each message. `note` gets what belongs into the log.
@@ -75,7 +78,7 @@ pub async fn run<P: Platform>(
             }
             let tags: Vec<Tag> = work.iter().map(|work| work.tag).collect();
             let began = clock.now();
-            driver.behind = true;
+            driver.lookout.behind = true;
             let steps = process(&id, work);
             let now = clock.now();
             effects.extend(run.on(Event::Processed { tags, steps, took: now.since(began) }, now));
@@ -98,10 +101,36 @@ struct Driver<'a, P> {
     services: &'a Services<'a, P>,
     pending: FuturesUnordered<LocalBoxFuture<'a, Ended>>,
     broker_clock: BrokerClock,
-    /// When the loop last looked: whatever had not ended by then was pending.
+    lookout: Lookout,
+}
+
+/// Tells how old what the broker has just locked may be. One request that has ended is taken in at a time; after a call of the processor, or
+/// after the whole instance stood still, the others may have ended as long ago.
+#[derive(Debug)]
+struct Lookout {
+    /// Whatever had not ended by then was pending then.
     looked: Instant,
-    /// The processor has worked since, and what has ended meanwhile is not all taken in yet.
+    /// When the loop last woke.
+    woke: Instant,
+    /// What has ended meanwhile is not all taken in yet.
     behind: bool,
+}
+
+impl Lookout {
+    const fn new(now: Instant) -> Self {
+        Self { looked: now, woke: now, behind: false }
+    }
+
+    /// The loop woke, because something had ended or because it was time to look up. After standing still that is no sign yet that
+    /// nothing has ended: the timer may be noticed before what lies in the sockets.
+    fn woke(&mut self, has_ended: bool, now: Instant) {
+        let stood_still = now.since(self.woke) > STOOD_STILL;
+        self.woke = now;
+        self.behind = stood_still || (self.behind && has_ended);
+        if !self.behind {
+            self.looked = now;
+        }
+    }
 }
 
 /// A request that ended, before the loop has put it in its place.
@@ -112,9 +141,8 @@ enum Ended {
 
 impl<'a, P: Platform> Driver<'a, P> {
     fn new(services: &'a Services<'a, P>) -> Self {
-        let looked = services.platform.now();
-        let pending = FuturesUnordered::new();
-        Self { services, pending, broker_clock: BrokerClock::default(), looked, behind: false }
+        let lookout = Lookout::new(services.platform.now());
+        Self { services, pending: FuturesUnordered::new(), broker_clock: BrokerClock::default(), lookout }
     }
 
     fn begin(&mut self, effect: Effect, run: &Run) {
@@ -170,16 +198,10 @@ impl<'a, P: Platform> Driver<'a, P> {
                 sleep.await;
                 None
             }
-            Either::Right(((), _)) => {
-                self.behind = false;
-                None
-            }
+            Either::Right(((), _)) => None,
         };
         let event = ended.map(|ended| self.event(ended));
-        // One that has ended is taken in at a time. After a call of the processor the others may have ended as long ago.
-        if !self.behind {
-            self.looked = clock.now();
-        }
+        self.lookout.woke(event.is_some(), clock.now());
         event
     }
 
@@ -190,7 +212,7 @@ impl<'a, P: Platform> Driver<'a, P> {
                 if let Ok(Some(delivery)) = &result {
                     self.broker_clock.observe(delivery.answered_at, self.services.platform.now());
                 }
-                Event::Polled { result, pending_since: began.max(self.looked), calls }
+                Event::Polled { result, pending_since: began.max(self.lookout.looked), calls }
             }
         }
     }
@@ -341,5 +363,33 @@ fn trouble(service: Service, failure: &Failure) -> Trouble {
         Failure::Denied(_) => Trouble::Denied(service, text),
         Failure::Missing(_) => Trouble::Missing(service, text),
         _ => Trouble::Unavailable(service, text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of each awakening its second, and whether something had ended; then since when what ended next was pending.
+    fn pending_since(course: &[(u64, bool)]) -> u64 {
+        let second = |second| Instant(Duration::from_secs(second));
+        let mut lookout = Lookout::new(second(0));
+        for (at, has_ended) in course {
+            lookout.woke(*has_ended, second(*at));
+        }
+        lookout.looked.0.as_secs()
+    }
+
+    #[test]
+    fn what_ends_while_the_loop_looks_up_was_pending_a_moment_ago() {
+        assert_eq!(pending_since(&[(1, false), (2, true), (2, true)]), 2);
+    }
+
+    #[test]
+    fn what_ended_while_the_instance_stood_still_may_be_as_old_as_that() {
+        assert_eq!(pending_since(&[(1, false), (31, true)]), 1, "siblings of the first that is taken in");
+        assert_eq!(pending_since(&[(1, false), (31, true), (31, true)]), 1);
+        assert_eq!(pending_since(&[(1, false), (31, false), (31, true)]), 1, "the timer was noticed first");
+        assert_eq!(pending_since(&[(1, false), (31, true), (32, false)]), 32, "all is taken in");
     }
 }
