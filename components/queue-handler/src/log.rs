@@ -29,6 +29,9 @@ pub(crate) fn summary(summary: &Summary) {
         line.insert("error.type".to_owned(), json!(trouble.kind));
         print(line);
     }
+    for warning in &summary.warnings {
+        print(&json!({ "level": "error", "message": warning, "queue": summary.queue, "run": summary.run }));
+    }
     if summary.received > 0 {
         let message = format!("the run received {} messages and finished {}", summary.received, summary.done);
         let mut line = of_run("info", message, "process");

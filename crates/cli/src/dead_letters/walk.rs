@@ -203,12 +203,11 @@ impl<'a> Walk<'a> {
         let hands = &mut *hands;
         hands.failed_polls = 0;
         hands.began = hands.began.or(delivery.answered_at);
-        let lasts = delivery.locked_until.zip(delivery.answered_at).map(|(until, now)| until.since(now));
         let held = Held {
             lock: delivery.lock.clone(),
             deliveries: delivery.delivery_count,
             since: self.platform.now(),
-            lasts: lasts.unwrap_or_default().max(SHORTEST_LOCK),
+            lasts: delivery.lock_duration().unwrap_or_default().max(SHORTEST_LOCK),
         };
         hands.held.insert(delivery.lock.sequence_number, held);
         hands.visited.insert(delivery.lock.sequence_number)

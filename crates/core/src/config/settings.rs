@@ -246,7 +246,7 @@ pub const LOCK_DURATION: Setting = number(
     60,
     5,
     300,
-    "The queue's LockDuration, as Service Bus has it (`oncebus doctor` compares). The broker's answers do not say it.",
+    "The queue's LockDuration, as Service Bus has it. `oncebus doctor` compares; so does each run with its first delivery, and logs an error where the queue's is shorter.",
 );
 /// `queues.NAME.max_delivery_count`.
 pub const MAX_DELIVERY_COUNT: Setting = number(

@@ -281,6 +281,7 @@ impl Run {
 
     fn receive(&mut self, delivery: Delivery, pending_since: Instant, now: Instant) {
         self.summary.polled(&delivery, delivery.key().is_some());
+        self.summary.compare_lock(&delivery, self.queue.lock_duration);
         let tag = self.fresh_tag();
         let handling = Handling::new(delivery, pending_since, &self.queue);
         let line = self.same_record.entry(handling.record_name().to_owned()).or_default();

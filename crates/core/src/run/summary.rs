@@ -172,6 +172,9 @@ pub struct Summary {
     pub active_locks: Vec<String>,
     /// Why the run stopped receiving early.
     pub trouble: Option<TroubleReport>,
+    /// What is wrong with the configuration, as the services' answers show. Sentences.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// The share of messages without a lock key.
@@ -219,6 +222,9 @@ pub enum TroubleKind {
 
 const MAX_ACTIVE_LOCKS: usize = 10;
 
+/// The times that tell a lock's length are whole seconds.
+const RESOLUTION: Duration = Duration::from_secs(2);
+
 impl Summary {
     pub(super) fn count(&mut self, note: &Note, took: Duration) {
         let slot = match &note.outcome {
@@ -260,6 +266,20 @@ impl Summary {
         }
         if let (Some(answered), Some(enqueued)) = (delivery.answered_at, delivery.enqueued_at) {
             self.oldest_seconds = self.oldest_seconds.max(answered.since(enqueued).as_secs());
+        }
+    }
+
+    /// The configuration's times were checked against the lock that it names; the first delivery tells what the queue has. One that lasts longer does
+    /// no harm.
+    pub(super) fn compare_lock(&mut self, delivery: &Delivery, configured: Duration) {
+        let Some(found) = delivery.lock_duration() else { return };
+        if self.warnings.is_empty() && found.saturating_add(RESOLUTION) < configured {
+            self.warnings.push(format!(
+                "the queue {} locks for {} s, and lock_duration_seconds is {}: messages come back while they are worked on",
+                self.queue,
+                found.as_secs(),
+                configured.as_secs()
+            ));
         }
     }
 

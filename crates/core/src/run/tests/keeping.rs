@@ -93,3 +93,21 @@ fn a_claim_whose_lock_the_broker_took_back_is_let_go_for_the_next_delivery() {
     assert_eq!((record.state, record.failures), (State::Released, 0), "nobody need wait for the claim to end");
     assert!(sleeper.processed.is_empty());
 }
+
+#[test]
+fn a_queue_with_shorter_locks_than_it_was_said_to_have_is_told_of_once() {
+    for (seconds, told) in [(30, 1), (57, 1), (58, 0), (60, 0), (62, 0), (300, 0)] {
+        let mut world = World::with_locks_of(Duration::from_secs(seconds));
+        for n in 0..3 {
+            world.send(&format!("m-{n}"), "body");
+        }
+        let summary = run(&mut world, 1, &mut done);
+        assert_eq!((summary.done, summary.warnings.len()), (3, told), "{seconds}: {summary:?}");
+    }
+    let mut world = World::with_locks_of(Duration::from_secs(30));
+    world.send("m", "body");
+    assert_eq!(
+        run(&mut world, 1, &mut done).warnings,
+        ["the queue q locks for 30 s, and lock_duration_seconds is 60: messages come back while they are worked on"]
+    );
+}

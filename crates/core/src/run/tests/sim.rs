@@ -88,6 +88,8 @@ pub(super) struct World {
     clocks: Clocks,
     /// In place of the queue's.
     max_attempts: Option<u32>,
+    /// In place of the queue's.
+    shorter_lock: Option<Duration>,
     /// Of each key, the messages that were begun with their epochs, in order.
     begun: BTreeMap<String, Vec<(String, u64)>>,
     /// How long each call of the processor takes.
@@ -115,6 +117,15 @@ impl World {
 
     pub(super) fn holding_back(hold: bool) -> Self {
         Self { hold, ..Self::default() }
+    }
+
+    /// With a queue whose locks are not as long as the configuration says.
+    pub(super) fn with_locks_of(lock: Duration) -> Self {
+        Self { shorter_lock: Some(lock), ..Self::default() }
+    }
+
+    fn lock_duration(&self) -> Duration {
+        self.shorter_lock.unwrap_or(queue().lock_duration)
     }
 
     pub(super) fn with_attempts(max_attempts: u32) -> Self {
@@ -194,18 +205,19 @@ impl World {
 
     fn receive(&mut self) -> Option<Delivery> {
         let now = self.clocks.broker(self.now);
+        let locked_until = now + self.lock_duration();
         let next = self.queue.iter_mut().find(|queued| queued.visible_at <= now)?;
         self.next_lock += 1;
         let lock_token = format!("lock-{}", self.next_lock);
         next.lock = Some(lock_token.clone());
-        next.visible_at = now + queue().lock_duration;
+        next.visible_at = locked_until;
         next.deliveries += 1;
         Some(Delivery {
             lock: LockRef { sequence_number: next.sequence, lock_token },
             message_id: next.message.message_id.clone().unwrap_or_default(),
             delivery_count: next.deliveries,
             enqueued_at: Some(UnixTime(0)),
-            locked_until: None,
+            locked_until: Some(UnixTime(locked_until.as_secs())),
             answered_at: Some(UnixTime(now.as_secs())),
             content_type: next.message.content_type.clone(),
             body: next.message.body.clone(),
@@ -352,7 +364,7 @@ impl World {
             }
             Command::Renew => match self.locked(lock) {
                 Some(index) => {
-                    self.queue[index].visible_at = self.clocks.broker(self.now) + queue().lock_duration;
+                    self.queue[index].visible_at = self.clocks.broker(self.now) + self.lock_duration();
                     Reply::Settled
                 }
                 None => Reply::LockLost,
