@@ -1,16 +1,12 @@
 //! What goes into the log: one JSON object a line, a sentence and fields, with the names of OpenTelemetry's conventions where they
 //! have one. No bodies, no secrets.
 
-use oncebus_core::run::{Note, Outcome, Summary};
+use oncebus_core::run::{Note, Summary};
 use serde_json::{Map, Value, json};
 
 /// A message whose course was not the ordinary one.
 pub(crate) fn note(run: &str, queue: &str, note: &Note) {
-    let level = match note.outcome {
-        Outcome::Denied(_) => "error",
-        Outcome::Lost | Outcome::Parked | Outcome::Mismatched | Outcome::Unsettled(_) => "warn",
-        _ => "info",
-    };
+    let level = note.outcome.level();
     let mut line = line(level, note.to_string(), queue, run, "process");
     line.insert("messaging.message.id".to_owned(), note.id.as_str().into());
     if let Some(trace) = &note.trace {

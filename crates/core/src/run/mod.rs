@@ -271,6 +271,18 @@ impl Note {
     }
 }
 
+impl Outcome {
+    /// How loudly it is said: a loss of work, or of a message's peace, louder than what passes by itself.
+    #[must_use]
+    pub const fn level(&self) -> &'static str {
+        match self {
+            Self::Denied(_) => "error",
+            Self::Lost | Self::Parked | Self::Mismatched | Self::Unsettled(_) | Self::Unanswered => "warn",
+            _ => "info",
+        }
+    }
+}
+
 impl std::fmt::Display for Note {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let id = &self.id;

@@ -9,6 +9,7 @@
 //! time, and the lock names it first. When it ends without being done or parked, the lock is let go with its name on it, and the rest of the
 //! line leaves.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Run, Slot};
@@ -25,7 +26,12 @@ use crate::time::Instant;
 const MOST_REMEMBERED: usize = 1_024;
 
 /// A lock as this run let go of it.
-pub(super) type Remembered = (Box<Record>, ETag);
+#[derive(Debug, Clone, PartialEq, Hash)]
+pub(super) struct Remembered {
+    lock: (Box<Record>, ETag),
+    /// Of the line that had it. Later lines have higher ones.
+    line: Tag,
+}
 
 /// A delivery's place in the line of its key.
 #[derive(Debug, Clone, PartialEq, Hash)]
@@ -99,7 +105,8 @@ impl Run {
         let at = self.keys.get(&key).map_or(0, |line| line.members.partition_point(before));
         if !self.keys.contains_key(&key) {
             let own_tag = self.fresh_tag();
-            let lock = KeyLock::new(&self.queue.group, &key, self.remembered.remove(&key));
+            let known = self.remembered.remove(&key).map(|known| known.lock);
+            let lock = KeyLock::new(&self.queue.group, &key, known);
             self.key_tags.insert(own_tag, key.clone());
             self.keys.insert(key.clone(), KeyLine::new(lock, own_tag));
         }
@@ -297,7 +304,7 @@ impl Run {
         Some(self.keys.get(self.key_tags.get(&tag)?)?.lock.name())
     }
 
-    /// The reply to a command for a key; `false` when the tag is no key's.
+    /// The reply to a command for a key.
     pub(super) fn on_key_replied(
         &mut self,
         tag: Tag,
@@ -366,26 +373,23 @@ impl Run {
         self.summary.lock_keys.lost += 1;
         let Some(line) = self.keys.get_mut(key) else { return };
         (line.current, line.owed) = (None, None);
-        let mut begun = Vec::new();
+        let mut waiting = Vec::new();
         for tag in std::mem::take(&mut line.members) {
             match self.slots.get_mut(&tag).and_then(|slot| slot.place.as_mut()) {
                 Some(place) if place.begun => place.lost = true,
-                _ => begun.push(tag),
+                _ => waiting.push(tag),
             }
         }
-        line.members = begun;
+        line.members = waiting;
     }
 
     /// Nobody stands in line, and the lock is let go.
     fn forget(&mut self, key: &str) {
         let Some(line) = self.keys.remove(key) else { return };
         self.key_tags.remove(&line.tag);
-        if let Some(known) = line.lock.into_known() {
-            if self.remembered.len() >= MOST_REMEMBERED {
-                self.remembered.pop_first();
-            }
-            self.remembered.insert(key.to_owned(), known);
-        }
+        let Some(lock) = line.lock.into_known() else { return };
+        self.remembered.insert(key.to_owned(), Remembered { lock, line: line.tag });
+        keep_latest(&mut self.remembered, MOST_REMEMBERED);
     }
 }
 
@@ -401,5 +405,33 @@ impl KeyLine {
             current: None,
             owed: None,
         }
+    }
+}
+
+/// Forgets whose line was formed first.
+fn keep_latest(remembered: &mut BTreeMap<String, Remembered>, most: usize) {
+    while remembered.len() > most {
+        let oldest = remembered.iter().min_by_key(|(_, known)| known.line).map(|(key, _)| key.clone());
+        oldest.and_then(|key| remembered.remove(&key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Mark;
+    use crate::record::Author;
+
+    #[test]
+    fn what_is_forgotten_is_the_oldest_and_not_the_first_of_the_alphabet() {
+        let author = Author { owner: "o".into(), mark: Mark::parse("m") };
+        let lock = Record::first_key("k", Duration::from_secs(45), None, author)
+            .let_go_key(None, Author { owner: "o".into(), mark: Mark::parse("n") });
+        let known =
+            |line| Remembered { lock: (Box::new(lock.clone()), ETag::parse("\"1\"").unwrap()), line: Tag(line) };
+        let mut remembered: BTreeMap<_, _> =
+            [("c", 1), ("a", 3), ("b", 2)].map(|(key, line)| (key.to_owned(), known(line))).into();
+        keep_latest(&mut remembered, 2);
+        assert_eq!(remembered.keys().collect::<Vec<_>>(), ["a", "b"]);
     }
 }

@@ -144,6 +144,15 @@ fn work_that_outlasts_the_run_burns_neither_deliveries_nor_attempts() {
 }
 
 #[test]
+fn what_is_lost_is_said_loudly() {
+    use crate::run::Outcome;
+    for outcome in [Outcome::Lost, Outcome::Unanswered, Outcome::Unsettled("why".into()), Outcome::Mismatched] {
+        assert_eq!(outcome.level(), "warn", "{outcome:?}");
+    }
+    assert_eq!((Outcome::Retried.level(), Outcome::Denied("no".into()).level()), ("info", "error"));
+}
+
+#[test]
 fn a_storage_that_refuses_stops_the_receiving() {
     let mut world = World::default();
     for n in 0..20 {
