@@ -26,7 +26,7 @@ pub(crate) fn summary(summary: &Summary) {
         print(line);
     }
     for warning in &summary.warnings {
-        print(&json!({ "level": "error", "message": warning, "queue": summary.queue, "run": summary.run }));
+        print(of_run("error", warning.clone(), "receive"));
     }
     if summary.received > 0 {
         let message = format!("the run received {} messages and finished {}", summary.received, summary.done);

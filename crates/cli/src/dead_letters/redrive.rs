@@ -51,7 +51,8 @@ pub(super) struct RedriveArgs {
     /// Send what came under the id of another payload under an id of its own: ID~DIGEST, the same for the same payload.
     #[arg(long)]
     pub(super) new_id: bool,
-    /// For how long records are kept. An older letter without a record is left: whether it was done is forgotten.
+    /// For how long records are kept: no more than `records sweep --older-than`. An older letter without a record is left: whether it was
+    /// done is forgotten.
     #[arg(long, value_name = "TIME", default_value = "14d", value_parser = duration)]
     pub(super) records_kept: Duration,
     #[command(flatten)]
