@@ -71,15 +71,16 @@ pub const FAILURES: Scenario = Scenario {
     reaches: &[Event::Retried, Event::Deferred, Event::Parked, Event::Repeated, Event::Duplicate],
 };
 
-/// The one attempt that there is dies, and whoever comes next parks the message.
+/// The one attempt that there is dies, the one that it gets alone dies as well, and whoever comes next parks the message.
 pub const EXHAUSTED: Scenario = Scenario {
-    name: "attempts used up by a death",
+    name: "attempts used up by deaths",
     bounds: Bounds {
+        workers: 1,
         max_attempts: 1,
-        budget: Budget { ticks: 2, lapses: 1, unanswered: 1, crashes: 1, ..Budget::NONE },
+        budget: Budget { ticks: 4, lapses: 2, crashes: 2, ..Budget::NONE },
         ..PLAIN
     },
-    reaches: &[Event::Parked, Event::Fenced, Event::Finished, Event::FoundLanded],
+    reaches: &[Event::Apart, Event::Parked, Event::Finished],
 };
 
 /// Another payload under the same id, and a processor that fails.
