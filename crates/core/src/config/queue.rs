@@ -313,8 +313,8 @@ mod tests {
             assert!(renew_after.as_secs() >= (ttl / 3).min(12), "{document}: {renew_after:?}");
             renew_after.as_secs()
         };
-        for lock in (17..=300).step_by(7) {
-            for margin in [2, 3, 5, 20, 60] {
+        for lock in (17..=300_u64).step_by(7) {
+            for margin in [2_u64, 3, 5, 20, 60] {
                 // From the shortest claim that such a margin allows to the longest that such a lock allows.
                 for ttl in (5.max(2 * margin)..=285.min(lock.saturating_sub(margin + 10))).step_by(5) {
                     check(lock, ttl, margin);

@@ -43,7 +43,12 @@ pub(super) enum Fate {
     ReplyLost,
     /// Not done, and nobody knows.
     Swallowed,
+    /// Done later, or never, and nobody knows.
+    Late,
 }
+
+/// What takes so long may end a claim. The run and its claim last for far longer.
+const LONG: Duration = Duration::from_secs(5);
 
 /// How wrong each clock is, in seconds. They have nothing in common but that they go on.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +104,12 @@ pub(super) struct World {
     pub(super) blobs: BTreeMap<String, Bytes>,
     queue: Vec<Queued>,
     pub(super) poison: Vec<Outgoing>,
+    /// The broker's own dead-letter queue.
+    pub(super) dead: Vec<Outgoing>,
+    /// Requests that are still on their way, and whoever sent them knows nothing of it.
+    late: Vec<(Command, Option<LockRef>, String)>,
+    /// Of each record, what has befallen its message from outside that may have ended a claim.
+    strikes: BTreeMap<String, u32>,
     next_sequence: i64,
     next_lock: u64,
     next_version: u64,
@@ -205,6 +216,8 @@ impl World {
 
     fn receive(&mut self) -> Option<Delivery> {
         let now = self.clocks.broker(self.now);
+        let used_up = |queued: &mut Queued| queued.visible_at <= now && queued.deliveries >= queue().max_delivery_count;
+        self.dead.extend(self.queue.extract_if(.., used_up).map(|queued| queued.message));
         let locked_until = now + self.lock_duration();
         let next = self.queue.iter_mut().find(|queued| queued.visible_at <= now)?;
         self.next_lock += 1;
@@ -263,6 +276,48 @@ impl World {
         if line.last() != Some(&this) {
             self.begun.entry(key.to_owned()).or_default().push(this);
         }
+    }
+
+    /// What befalls a message, or a lock key and so all that are claimed under it.
+    fn strike(&mut self, name: &str) {
+        if name.starts_with("keys/") {
+            return self.strike_all();
+        }
+        *self.strikes.entry(name.to_owned()).or_default() += 1;
+    }
+
+    /// What befalls all that are claimed.
+    pub(super) fn strike_all(&mut self) {
+        for (name, stored) in &self.records {
+            if stored.record.state == State::Processing && !name.starts_with("keys/") {
+                *self.strikes.entry(name.clone()).or_default() += 1;
+            }
+        }
+    }
+
+    /// How often something has befallen a message.
+    pub(super) fn strikes(&self, id: &str) -> u32 {
+        self.strikes.get(&crate::id::record_name("q", id)).copied().unwrap_or(0)
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now += time;
+        if time >= LONG {
+            self.strike_all();
+        }
+    }
+
+    /// One of the requests on their way arrives.
+    pub(super) fn land(&mut self, index: usize) {
+        if !self.late.is_empty() {
+            let (command, lock, name) = self.late.remove(index % self.late.len());
+            self.perform(command, lock.as_ref(), &name);
+        }
+    }
+
+    /// How many requests are on their way.
+    pub(super) fn on_their_way(&self) -> usize {
+        self.late.len()
     }
 
     /// Somebody has taken over the claim on a message, and given it back at the end of a run.
@@ -506,7 +561,7 @@ impl Worker {
                     }
                     let steps = work.iter().map(&mut *processor).collect();
                     let took = world.call_takes;
-                    world.now += took;
+                    world.pass(took);
                     effects.extend(run.on(Event::Processed { tags, steps, took }, world.clocks.worker(world.now)));
                 }
                 Effect::Note(_) => {}
@@ -525,7 +580,7 @@ impl Worker {
         let event = match request {
             Request::Probe => Event::Probed(Ok(())),
             Request::Poll(_) => {
-                let result = if fate == Fate::Swallowed { None } else { world.receive() };
+                let result = if matches!(fate, Fate::Swallowed | Fate::Late) { None } else { world.receive() };
                 let result = if fate == Fate::Answered { result } else { None };
                 self.received += usize::from(result.is_some());
                 Event::Polled { result: Ok(result.map(Box::new)), pending_since: now, calls: 1 }
@@ -533,9 +588,16 @@ impl Worker {
             Request::Command(tag, command, lock, name) => {
                 let kind = command.kind();
                 let writes = matches!(*command, Command::Create(_) | Command::Write { .. });
+                if fate != Fate::Answered {
+                    world.strike(&name);
+                }
                 let reply = match fate {
                     Fate::Swallowed => None,
-                    _ => Some(world.perform(*command, lock.as_ref(), &name)),
+                    Fate::Late => {
+                        world.late.push((*command, lock, name));
+                        None
+                    }
+                    Fate::Answered | Fate::ReplyLost => Some(world.perform(*command, lock.as_ref(), &name)),
                 };
                 let lost = if writes { Reply::Unknown } else { Reply::Unavailable("lost".to_owned()) };
                 let reply = reply.filter(|_| fate == Fate::Answered).unwrap_or(lost);
