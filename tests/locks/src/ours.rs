@@ -127,13 +127,6 @@ impl<'p> Worker<'p> {
         self.write(&claim.name, &claim.etag, record).await
     }
 
-    /// T8 after a failure: counts, and is due at once here.
-    pub async fn fail(&mut self, claim: &Claim) -> Option<Claim> {
-        let failure = Release::Failure { reason: "failed".to_owned(), not_before: Duration::ZERO };
-        let record = claim.record.release(failure, Duration::ZERO, self.author());
-        self.write(&claim.name, &claim.etag, record).await
-    }
-
     /// A conditional write; `None` when the condition did not hold.
     async fn write(&self, name: &str, etag: &ETag, record: Record) -> Option<Claim> {
         let written = self.records.write(name, etag, &record, self.place.deadline()).await.0;
