@@ -23,6 +23,16 @@ pub enum OnKeyFailure {
     Hold,
 }
 
+impl OnKeyFailure {
+    /// As it is written in the document.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Continue => "continue",
+            Self::Hold => "hold",
+        }
+    }
+}
+
 /// What becomes of the record of a message that is done and completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OnDone {
@@ -167,10 +177,30 @@ pub(super) fn parse_all(
         let problem = format!("{:?} is a queue of the same group", queue.poison_queue);
         return Err(ConfigError::new(format!("queues.{}.poison_queue", queue.name), problem));
     }
+    check_groups(&parsed)?;
     if parsed.is_empty() {
         return Err(ConfigError::new("queues", "expected at least one queue, as in [queues.orders]"));
     }
     Ok(parsed)
+}
+
+/// The lock of a key belongs to the group: one queue would overtake where another holds back.
+fn check_groups(queues: &BTreeMap<String, QueueConfig>) -> Result<(), ConfigError> {
+    let mut first_of = BTreeMap::new();
+    for queue in queues.values() {
+        let first: &QueueConfig = first_of.entry(&queue.group).or_insert(queue);
+        if first.on_key_failure != queue.on_key_failure {
+            let problem = format!(
+                "expected `{}`, as queues.{} of the same group {:?} has it, found `{}`",
+                first.on_key_failure.word(),
+                first.name,
+                queue.group,
+                queue.on_key_failure.word()
+            );
+            return Err(ConfigError::new(format!("queues.{}.on_key_failure", queue.name), problem));
+        }
+    }
+    Ok(())
 }
 
 fn parse_one(
@@ -335,6 +365,21 @@ mod tests {
         assert!(
             error("[queues.a]\npoison_queue = 'a b'").starts_with("configuration: queues.a.poison_queue: expected")
         );
+    }
+
+    #[test]
+    fn queues_of_one_group_agree_on_what_a_failure_does_to_a_key() {
+        let of = |a: &str, b: &str, group: &str| {
+            let document = format!(
+                "[queues.a]\ngroup = 'g'\non_key_failure = '{a}'\n[queues.b]\ngroup = '{group}'\non_key_failure = '{b}'"
+            );
+            Config::parse(&document).map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            of("hold", "continue", "g").unwrap_err(),
+            "configuration: queues.b.on_key_failure: expected `hold`, as queues.a of the same group \"g\" has it, found `continue`"
+        );
+        assert!(of("hold", "hold", "g").is_ok() && of("hold", "continue", "other").is_ok());
     }
 
     #[test]
