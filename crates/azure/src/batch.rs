@@ -190,6 +190,7 @@ impl Serialize for UserProperties<'_> {
 mod tests {
     use std::time::Duration;
 
+    use oncebus_core::message::Addressing;
     use oncebus_core::time::UnixTime;
     use proptest::prelude::*;
     use serde_json::Value;
@@ -210,7 +211,7 @@ mod tests {
         let message = Outgoing {
             message_id: Some("m".into()),
             content_type: Some("application/json".into()),
-            partition_key: Some("p".into()),
+            addressing: Addressing { partition_key: Some("p".into()), ..Addressing::default() },
             time_to_live: Some(Duration::from_secs(90_000)),
             scheduled_for: Some(UnixTime(784_111_777)),
             properties: Properties::from_iter([("n", PropertyValue::Integer(7)), ("t", PropertyValue::from("é"))]),

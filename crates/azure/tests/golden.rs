@@ -17,7 +17,7 @@ use http::{Request, Response};
 use oncebus_azure::batch::Batch;
 use oncebus_azure::connection::ServiceBusConnection;
 use oncebus_azure::servicebus::{ServiceBus, ServiceBusErrorKind, parse_peek_lock, parse_sent, parse_settled};
-use oncebus_core::message::{LockRef, Outgoing, Properties, PropertyValue};
+use oncebus_core::message::{Addressing, LockRef, Outgoing, Properties, PropertyValue};
 use oncebus_core::time::UnixTime;
 use serde_json::Value;
 
@@ -153,11 +153,15 @@ fn sending() {
     }
 }
 
+fn labelled(label: &str) -> Addressing {
+    Addressing { label: Some(label.to_owned()), ..Addressing::default() }
+}
+
 #[test]
 fn sending_with_a_label() {
     // The recorded client sends `ForcePersistence: false` too, which is the default, and which we have no use for.
     let recorded = python("test_receive_queue_message_with_broker_properties", 1);
-    let message = Outgoing { label: Some("My label".into()), ..message(ATOM, "receive message") };
+    let message = Outgoing { addressing: labelled("My label"), ..message(ATOM, "receive message") };
     let request = service_bus().send("utqueuebf4b1f98", &message).unwrap();
     recorded.assert_head_is(&request);
     let mut theirs = meanings(headers(&recorded.0["req_headers"]));
@@ -200,17 +204,17 @@ fn properties_of_every_kind_are_sent_and_received() {
 
 #[test]
 fn sending_a_batch() {
-    let labelled = |label: &str, body: &'static str, properties: &[(&str, &str)]| Outgoing {
-        label: Some(label.to_owned()),
+    let message = |label: &str, body: &'static str, properties: &[(&str, &str)]| Outgoing {
+        addressing: labelled(label),
         body: Bytes::from_static(body.as_bytes()),
         properties: properties.iter().copied().collect(),
         ..Outgoing::default()
     };
-    let first = labelled("M1", "This is the first message", &[]);
+    let first = message("M1", "This is the first message", &[]);
     let mut batch = Batch::new();
     batch.push(&Outgoing { time_to_live: Some(Duration::from_secs(40)), ..first }).unwrap();
-    batch.push(&labelled("M2", "This is the second message", &[("Priority", "Low")])).unwrap();
-    batch.push(&labelled("M3", "This is the third message", &[("Customer", "ABC"), ("Priority", "Medium")])).unwrap();
+    batch.push(&message("M2", "This is the second message", &[("Priority", "Low")])).unwrap();
+    batch.push(&message("M3", "This is the third message", &[("Customer", "ABC"), ("Priority", "Medium")])).unwrap();
     let request = service_bus().send_batch("utqueue97ed1715", batch.clone());
 
     let recorded = python("test_send_queue_message_batch", 1);

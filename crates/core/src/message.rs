@@ -176,6 +176,21 @@ impl<N: Into<String>, V: Into<PropertyValue>> FromIterator<(N, V)> for Propertie
     }
 }
 
+/// What a message carries for brokers, and for others that work on the same queue. It decides nothing here, and copies keep it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Addressing {
+    /// `CorrelationId`.
+    pub correlation_id: Option<String>,
+    /// `Label`, which AMQP calls the subject.
+    pub label: Option<String>,
+    /// `ReplyTo`.
+    pub reply_to: Option<String>,
+    /// `To`.
+    pub to: Option<String>,
+    /// `PartitionKey`, at most 128 characters.
+    pub partition_key: Option<String>,
+}
+
 /// A message to be sent.
 #[derive(Debug, Clone, Default, PartialEq, Hash)]
 pub struct Outgoing {
@@ -187,16 +202,8 @@ pub struct Outgoing {
     pub body: Bytes,
     /// Application properties.
     pub properties: Properties,
-    /// `CorrelationId`.
-    pub correlation_id: Option<String>,
-    /// `Label`, which AMQP calls the subject.
-    pub label: Option<String>,
-    /// `ReplyTo`.
-    pub reply_to: Option<String>,
-    /// `To`.
-    pub to: Option<String>,
-    /// `PartitionKey`, at most 128 characters.
-    pub partition_key: Option<String>,
+    /// What brokers, and those beside us, go by.
+    pub addressing: Addressing,
     /// `TimeToLive`; the entity's own limit caps it.
     pub time_to_live: Option<Duration>,
     /// `ScheduledEnqueueTimeUtc`: invisible until then.
@@ -224,16 +231,10 @@ pub struct Delivery {
     pub body: Bytes,
     /// Application properties.
     pub properties: Properties,
-    /// `CorrelationId`.
-    pub correlation_id: Option<String>,
-    /// `Label`.
-    pub label: Option<String>,
-    /// `ReplyTo`.
-    pub reply_to: Option<String>,
-    /// `To`.
-    pub to: Option<String>,
-    /// `PartitionKey`.
-    pub partition_key: Option<String>,
+    /// What brokers, and those beside us, go by.
+    pub addressing: Addressing,
+    /// `TimeToLive`: how long after `enqueued_at` it may be delivered; `None` where there is no end to it.
+    pub time_to_live: Option<Duration>,
 }
 
 impl Delivery {
@@ -241,6 +242,13 @@ impl Delivery {
     #[must_use]
     pub fn logical_id(&self) -> &str {
         self.properties.text(property::ID).unwrap_or(&self.message_id)
+    }
+
+    /// What is left of its time to live, as of when it was delivered, by the broker's clock.
+    #[must_use]
+    pub fn remaining_time_to_live(&self) -> Option<Duration> {
+        let passed = self.answered_at.zip(self.enqueued_at).map(|(now, then)| now.since(then));
+        Some(self.time_to_live?.saturating_sub(passed.unwrap_or_default()))
     }
 
     /// The lock key, where the message has one.

@@ -9,7 +9,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use oncebus_core::config::QueueConfig;
-use oncebus_core::message::{Delivery, LockRef, Outgoing, property};
+use oncebus_core::message::{Addressing, Delivery, LockRef, Outgoing, property};
 use oncebus_core::record::State;
 use oncebus_core::run::{Copy, Reply};
 use oncebus_core::time::UnixTime;
@@ -172,11 +172,8 @@ impl Broker {
             content_type: None,
             body,
             properties,
-            correlation_id: None,
-            label: None,
-            reply_to: None,
-            to: None,
-            partition_key: None,
+            addressing: Addressing::default(),
+            time_to_live: None,
         };
         Some((id, delivery))
     }

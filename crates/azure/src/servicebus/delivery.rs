@@ -1,13 +1,18 @@
 //! A message as the broker hands it out.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, header};
-use oncebus_core::message::{Delivery, LockRef};
+use oncebus_core::message::{Addressing, Delivery, LockRef};
 use oncebus_core::time::UnixTime;
 use serde_json::{Map, Value};
 
 use super::headers::{BROKER_PROPERTIES, read_properties};
 use crate::dates::from_http_date;
+
+/// `TimeSpan.Max` in whole seconds: what the broker says of a message that does not expire.
+const FOR_EVER: Duration = Duration::from_secs(922_337_203_685);
 
 /// The longest lock token that is believed to be one, in bytes. Real ones are GUIDs of 36 characters.
 const MAX_LOCK_TOKEN: usize = 256;
@@ -36,11 +41,14 @@ pub(super) fn read(response: &Response<Bytes>) -> Result<Delivery, &'static str>
         content_type: header_text(headers, &header::CONTENT_TYPE).map(str::to_owned),
         body: response.body().clone(),
         properties: read_properties(headers),
-        correlation_id: text(&broker, "CorrelationId"),
-        label: text(&broker, "Label"),
-        reply_to: text(&broker, "ReplyTo"),
-        to: text(&broker, "To"),
-        partition_key: text(&broker, "PartitionKey"),
+        addressing: Addressing {
+            correlation_id: text(&broker, "CorrelationId"),
+            label: text(&broker, "Label"),
+            reply_to: text(&broker, "ReplyTo"),
+            to: text(&broker, "To"),
+            partition_key: text(&broker, "PartitionKey"),
+        },
+        time_to_live: broker.get("TimeToLive").and_then(time_to_live),
     })
 }
 
@@ -58,6 +66,11 @@ fn text(broker: &Map<String, Value>, name: &str) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
+}
+
+/// Seconds; `None` for those of a message that does not expire.
+fn time_to_live(value: &Value) -> Option<Duration> {
+    Duration::try_from_secs_f64(value.as_f64()?).ok().filter(|ttl| *ttl < FOR_EVER)
 }
 
 /// A whole number, or its digits in quotes. Never by way of a float: sequence numbers of partitioned queues exceed 2^53.
@@ -105,6 +118,18 @@ mod tests {
         let delivery = read(&response(quoted, &[])).unwrap();
         assert_eq!(delivery.lock.sequence_number, 72_057_594_037_927_937);
         assert_eq!((delivery.message_id.as_str(), delivery.delivery_count), ("7", 3));
+    }
+
+    #[test]
+    fn a_time_to_live_without_an_end_is_none() {
+        let lives = |ttl: &str| {
+            let broker = format!(r#"{{"SequenceNumber":1,"LockToken":"t","MessageId":"m","TimeToLive":{ttl}}}"#);
+            read(&response(&broker, &[])).unwrap().time_to_live
+        };
+        assert_eq!((lives("40"), lives("1.5")), (Some(Duration::from_secs(40)), Some(Duration::from_millis(1_500))));
+        for none in ["922337203685.47754", "1e300", "-1", "\"40\"", "null"] {
+            assert_eq!(lives(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -221,15 +221,15 @@ impl<'a> BrokerProperties<'a> {
             (Some(ttl), TtlForm::TimeSpan) => (None, Some(time_span(ttl))),
         };
         Ok(Self {
-            correlation_id: message.correlation_id.as_deref(),
-            label: message.label.as_deref(),
+            correlation_id: message.addressing.correlation_id.as_deref(),
+            label: message.addressing.label.as_deref(),
             message_id: limited("MessageId", message.message_id.as_deref())?,
-            partition_key: limited("PartitionKey", message.partition_key.as_deref())?,
-            reply_to: message.reply_to.as_deref(),
+            partition_key: limited("PartitionKey", message.addressing.partition_key.as_deref())?,
+            reply_to: message.addressing.reply_to.as_deref(),
             scheduled_enqueue_time_utc: message.scheduled_for.map(to_http_date),
             time_to_live: seconds,
             time_to_live_time_span: span,
-            to: message.to.as_deref(),
+            to: message.addressing.to.as_deref(),
         })
     }
 }
@@ -264,6 +264,8 @@ fn time_span(ttl: Duration) -> String {
 mod tests {
     use oncebus_core::time::UnixTime;
 
+    use oncebus_core::message::Addressing;
+
     use super::*;
 
     fn encoded(message: &Outgoing) -> Result<HeaderMap, EncodeError> {
@@ -285,7 +287,7 @@ mod tests {
     fn broker_properties_are_one_ascii_header() {
         let message = Outgoing {
             message_id: Some("a".into()),
-            label: Some("Grüße".into()),
+            addressing: Addressing { label: Some("Grüße".into()), ..Addressing::default() },
             time_to_live: Some(Duration::from_millis(1500)),
             scheduled_for: Some(UnixTime(784_111_777)),
             ..Outgoing::default()
@@ -344,7 +346,11 @@ mod tests {
         let long = "é".repeat(MAX_ID + 1);
         let error = encoded(&Outgoing { message_id: Some(long.clone()), ..Outgoing::default() }).unwrap_err();
         assert_eq!(error.to_string(), "MessageId has 129 characters: at most 128 are allowed");
-        let error = encoded(&Outgoing { partition_key: Some(long), ..Outgoing::default() }).unwrap_err();
+        let error = encoded(&Outgoing {
+            addressing: Addressing { partition_key: Some(long), ..Addressing::default() },
+            ..Outgoing::default()
+        })
+        .unwrap_err();
         assert_eq!(error, EncodeError::TooLong { field: "PartitionKey", characters: 129 });
         let fits = Outgoing { message_id: Some("é".repeat(MAX_ID)), ..Outgoing::default() };
         assert!(encoded(&fits).is_ok());

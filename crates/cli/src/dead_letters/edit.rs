@@ -145,7 +145,7 @@ fn property_value(text: &str) -> PropertyValue {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use oncebus_core::message::LockRef;
+    use oncebus_core::message::{Addressing, LockRef};
 
     use super::*;
 
@@ -166,11 +166,8 @@ mod tests {
             content_type: Some("text/plain".into()),
             body: Bytes::from_static(body),
             properties,
-            correlation_id: None,
-            label: None,
-            reply_to: None,
-            to: None,
-            partition_key: None,
+            addressing: Addressing::default(),
+            time_to_live: None,
         }
     }
 

@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(message.properties.text("oncebus-id"), Some("ä".repeat(129).as_str()));
         assert_eq!(message.properties.text("oncebus-key"), Some("k"));
         assert_eq!(message.message_id.map(|id| id.len()), Some(64));
-        assert_eq!((message.partition_key, message.content_type.as_deref()), (None, Some("text/plain")));
+        assert_eq!((message.addressing.partition_key, message.content_type.as_deref()), (None, Some("text/plain")));
     }
 
     #[test]

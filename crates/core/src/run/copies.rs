@@ -4,6 +4,11 @@
 //! `oncebus-seq`, the epoch of the record it was made for, and a `MessageId` that nobody has used, so that duplicate
 //! detection does not eat it. Always in this order: record, copy, complete. A crash in between leaves two
 //! deliveries of one record, and the record tells the second one what to do.
+//!
+//! **Time to live.** A copy to the same queue has what its original had left when it was delivered, so retries do not make a message
+//! that its sender has given an end live on. It counts from when the copy is due, as the broker reckons it: a delay that a processor asked
+//! for does not use it up, or else a retry in a week would be lost on a queue whose messages live for three days. A letter, and
+//! what an operator sends back, begin anew: they wait for people.
 
 use std::time::Duration;
 
@@ -34,6 +39,10 @@ pub(super) struct Poison<'a> {
     pub(super) description: &'a str,
 }
 
+/// What a copy has to live whose time was over when it was made: the broker knows nothing shorter that is not for ever. Such a message
+/// expires, as it would have if its lock had lapsed.
+const SHORTEST_TO_LIVE: Duration = Duration::from_secs(1);
+
 /// A copy to the same queue, after a delay.
 pub(super) fn delayed(
     delivery: &Delivery,
@@ -43,7 +52,9 @@ pub(super) fn delayed(
     queue: &QueueConfig,
     fresh: &Mark,
 ) -> Copy {
-    Copy { queue: queue.name.clone(), message: copy(delivery, id, epoch, fresh), delay }
+    let message = copy(delivery, id, epoch, fresh);
+    let left = delivery.remaining_time_to_live().map(|left| left.max(SHORTEST_TO_LIVE));
+    Copy { queue: queue.name.clone(), message: Outgoing { time_to_live: left, ..message }, delay }
 }
 
 /// A copy to the poison queue, with the reason and where it came from. Without an `epoch` it stands for no record: that of its id
@@ -92,12 +103,65 @@ fn copy(delivery: &Delivery, id: &str, epoch: u64, fresh: &Mark) -> Outgoing {
         content_type: delivery.content_type.clone(),
         body: delivery.body.clone(),
         properties,
-        correlation_id: delivery.correlation_id.clone(),
-        label: delivery.label.clone(),
-        reply_to: delivery.reply_to.clone(),
-        to: delivery.to.clone(),
-        partition_key: delivery.partition_key.clone(),
+        addressing: delivery.addressing.clone(),
         time_to_live: None,
         scheduled_for: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::id::Names;
+    use crate::message::{Addressing, LockRef, Properties};
+    use crate::time::UnixTime;
+
+    /// Delivered 40 s after it was enqueued.
+    fn delivery(seconds_to_live: Option<u64>) -> Delivery {
+        Delivery {
+            lock: LockRef { sequence_number: 7, lock_token: "lock".to_owned() },
+            message_id: "m".to_owned(),
+            delivery_count: 1,
+            enqueued_at: Some(UnixTime(1_000)),
+            locked_until: None,
+            answered_at: Some(UnixTime(1_040)),
+            content_type: None,
+            body: Bytes::from_static(b"body"),
+            properties: Properties::new(),
+            addressing: Addressing { to: Some("there".to_owned()), ..Addressing::default() },
+            time_to_live: seconds_to_live.map(Duration::from_secs),
+        }
+    }
+
+    fn copies_of(delivery: &Delivery) -> [Copy; 3] {
+        let queue = Config::parse("[queues.q]").unwrap().queue("q").unwrap().clone();
+        let fresh = Names::new(1).fresh();
+        let why = Poison { reason: "rejected", description: "never" };
+        [
+            delayed(delivery, "m", 1, Duration::from_secs(600), &queue, &fresh),
+            poison(delivery, "m", 1, &why, &queue, &fresh),
+            redriven(delivery, "m", None, "q", &fresh),
+        ]
+    }
+
+    #[test]
+    fn a_copy_to_the_same_queue_has_what_is_left_to_live_and_a_letter_begins_anew() {
+        for (seconds, left) in [(None, None), (Some(100), Some(60)), (Some(41), Some(1)), (Some(30), Some(1))] {
+            let lives = copies_of(&delivery(seconds)).map(|copy| copy.message.time_to_live.map(|left| left.as_secs()));
+            assert_eq!(lives, [left, None, None], "{seconds:?}");
+        }
+        let untold = Delivery { answered_at: None, ..delivery(Some(100)) };
+        let [copy, ..] = copies_of(&untold);
+        assert_eq!(copy.message.time_to_live, Some(Duration::from_secs(100)), "without a clock nothing has passed");
+    }
+
+    #[test]
+    fn copies_keep_whom_a_message_is_for() {
+        for copy in copies_of(&delivery(None)) {
+            assert_eq!(copy.message.addressing.to.as_deref(), Some("there"));
+        }
     }
 }

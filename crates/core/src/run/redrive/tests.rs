@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::config::Config;
 use crate::id::{Mark, payload_hash};
-use crate::message::{LockRef, Outgoing, Properties, property};
+use crate::message::{Addressing, LockRef, Outgoing, Properties, property};
 use crate::record::finding::{Arrival, Finding, examine};
 use crate::record::redrive::Origin;
 use crate::record::{ETag, Record, State};
@@ -58,11 +58,8 @@ fn delivery(sequence: i64, body: &str, properties: Properties) -> Delivery {
         content_type: Some("text/plain".into()),
         body: Bytes::copy_from_slice(body.as_bytes()),
         properties,
-        correlation_id: None,
-        label: None,
-        reply_to: None,
-        to: None,
-        partition_key: None,
+        addressing: Addressing::default(),
+        time_to_live: None,
     }
 }
 

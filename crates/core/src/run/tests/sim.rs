@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::claim::Claim;
 use crate::config::{Config, OnDone, OnKeyFailure, QueueConfig};
 use crate::id::Mark;
-use crate::message::{Delivery, LockRef, Outgoing, Properties, property};
+use crate::message::{Addressing, Delivery, LockRef, Outgoing, Properties, property};
 use crate::record::{Author, ETag, Record, Release, Seen, State};
 use crate::run::{Command, CommandKind, Copy, Effect, Event, Reply, Run, Step, Summary, Tag, Target, Work};
 use crate::time::{Instant, UnixTime};
@@ -235,11 +235,8 @@ impl World {
             content_type: next.message.content_type.clone(),
             body: next.message.body.clone(),
             properties: next.message.properties.clone(),
-            correlation_id: None,
-            label: None,
-            reply_to: None,
-            to: None,
-            partition_key: None,
+            addressing: Addressing::default(),
+            time_to_live: None,
         })
     }
 
