@@ -42,7 +42,7 @@ fn names(expressions: &str, head: &Head, body: &[u8]) {
     let quoted: Vec<String> = expressions.iter().map(|text| format!("{text:?}")).collect();
     let json = format!("{{\"queues\": {{\"q\": {{\"key_from\": [{}]}}}}}}", quoted.join(","));
     if let Ok(config) = Config::parse(&json) {
-        assert_eq!(to_one_line(&json).and_then(|line| Config::parse(&line)), Ok(config));
+        assert_eq!(to_one_line(&json).and_then(|line| Config::parse(&line)), Ok(config), "handed on");
     }
     let Ok(sources) = expressions.iter().map(|text| KeySource::parse(text)).collect::<Result<Vec<_>, _>>() else {
         return;
