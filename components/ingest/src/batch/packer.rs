@@ -52,7 +52,7 @@ pub struct Keys(BTreeSet<u64>);
 impl Keys {
     fn of(entry: &Entry) -> Self {
         let lock = entry.message.properties.text(property::KEY).map(|key| fnv(b'l', key));
-        let partition = entry.message.partition_key.as_deref().map(|key| fnv(b'p', key));
+        let partition = entry.message.addressing.partition_key.as_deref().map(|key| fnv(b'p', key));
         Self(lock.into_iter().chain(partition).collect())
     }
 
@@ -125,7 +125,7 @@ impl Packer {
 
     fn add_whole(&mut self, index: usize, entry: Entry) -> Result<Vec<Load>, Problem> {
         let keys = Keys::of(&entry);
-        let partition_key = &entry.message.partition_key;
+        let partition_key = &entry.message.addressing.partition_key;
         let mut ready = self.close(|open| open.partition_key != *partition_key && open.keys.meet(&keys));
         loop {
             let at = match self.open.iter().position(|open| open.partition_key == *partition_key) {

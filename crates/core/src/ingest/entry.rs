@@ -101,15 +101,15 @@ impl Entry {
     /// With a `PartitionKey`, which is checked ([`check_partition_key`]).
     #[must_use]
     pub fn with_partition_key(mut self, partition_key: String) -> Self {
-        self.message.partition_key = Some(partition_key);
+        self.message.addressing.partition_key = Some(partition_key);
         self
     }
 
     /// How many bytes it comes to: body, content type, ids and properties.
     #[must_use]
     pub fn size(&self) -> usize {
-        let Outgoing { message_id, content_type, body, properties, partition_key, .. } = &self.message;
-        let texts: usize = [message_id, content_type, partition_key].into_iter().flatten().map(String::len).sum();
+        let Outgoing { message_id, content_type, body, properties, addressing, .. } = &self.message;
+        let texts: usize = [message_id, content_type, &addressing.partition_key].into_iter().flatten().map(String::len).sum();
         let properties: usize = properties.iter().map(|(name, value)| name.len() + value_size(value)).sum();
         body.len().saturating_add(texts).saturating_add(properties)
     }

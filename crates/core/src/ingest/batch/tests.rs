@@ -69,7 +69,7 @@ fn an_envelope_names_what_goes_with_its_body() {
     assert_eq!(properties.get("f"), Some(&PropertyValue::Double(0.5)));
     assert_eq!(properties.get("t"), Some(&PropertyValue::Bool(true)));
     assert_eq!(entry.message.content_type.as_deref(), Some("application/vnd.x+json"));
-    assert_eq!(entry.message.partition_key.as_deref(), Some("p"));
+    assert_eq!(entry.message.addressing.partition_key.as_deref(), Some("p"));
 }
 
 #[test]
