@@ -7,8 +7,9 @@ use oncebus_azure::connection::{ConnectionStringError, ServiceBusConnection, Sto
 use oncebus_core::config::{ConfigError, settings};
 use oncebus_core::ingest::access::Access;
 use oncebus_core::ingest::head::Head;
+use oncebus_core::ingest::route::Route;
 use oncebus_core::secret::Secret;
-use oncebus_runtime::component::{config, named, optional, required};
+use oncebus_runtime::component::{config, named, required};
 use oncebus_runtime::platform::spin::Spin;
 use spin_sdk::http::IncomingRequest;
 use spin_sdk::http_component;
@@ -25,16 +26,20 @@ async fn handle(request: IncomingRequest) -> Response<Vec<u8>> {
     serve(&Spin, read_settings, &head, request.into_body_stream()).await
 }
 
-fn read_settings() -> Result<Settings, ConfigError> {
+fn read_settings(route: &Route) -> Result<Settings, ConfigError> {
+    let config = config()?;
+    let webhook = if let Route::Webhook { name } = route { config.webhooks.get(name) } else { None };
+    // Only those of this request: a provider of variables may be a service of its own, which is asked for each.
+    let secrets = webhook.into_iter().flat_map(|webhook| &webhook.secrets);
+    let secrets = secrets.filter_map(|name| named(name).transpose().map(|value| value.map(Secret::new)));
     let service_bus = ServiceBusConnection::parse(&required(&settings::SERVICEBUS_SEND)?);
     let storage = StorageConnection::parse(&required(&settings::STORAGE)?);
-    let config = config()?;
     Ok(Settings {
         access_secrets: access_secrets(&config.access)?,
-        config,
+        webhook_secrets: secrets.collect::<Result<_, _>>()?,
         service_bus: service_bus.map_err(|error| connection(&settings::SERVICEBUS_SEND, &error))?,
         storage: storage.map_err(|error| connection(&settings::STORAGE, &error))?,
-        twilio_auth_token: optional(&settings::TWILIO_AUTH_TOKEN)?.map(Secret::new),
+        config,
     })
 }
 

@@ -4,7 +4,7 @@
 //! records, and writes a line of log for each request. It keeps no state: an instance lives for one request.
 //!
 //! * [`serve`]: from the head of a request and its body to the answer, over any platform.
-//! * [`messages`], [`routed`], [`batch`], [`twilio`]: what sends. [`status`], [`health`]: what looks.
+//! * [`messages`], [`routed`], [`batch`], [`webhooks`]: what sends. [`status`], [`health`]: what looks.
 //! * [`access`]: who sends. [`handshake`]: who asks whether it may. [`door`]: whether it was sent before.
 //! * [`body`], [`answer`], [`log`]: what all of them use.
 //! * `entry` (wasm only): what Spin calls.
@@ -25,7 +25,7 @@ pub mod messages;
 pub mod routed;
 pub mod serve;
 pub mod status;
-pub mod twilio;
+pub mod webhooks;
 
 #[cfg(test)]
 mod tests;

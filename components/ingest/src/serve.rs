@@ -26,7 +26,7 @@ use serde_json::json;
 use crate::answer::{Answer, Refusal};
 use crate::log::Line;
 use crate::routed::{self, Routed};
-use crate::{access, batch, handshake, health, messages, status, twilio};
+use crate::{access, batch, handshake, health, messages, status, webhooks};
 
 /// How long a request may take once its body is there. Twilio gives up after 15 s; others after 15 to 30.
 const TIME: Duration = Duration::from_secs(10);
@@ -40,8 +40,8 @@ pub struct Settings {
     pub service_bus: ServiceBusConnection,
     /// Storage, to look at records.
     pub storage: StorageConnection,
-    /// Twilio's secret.
-    pub twilio_auth_token: Option<Secret>,
+    /// The secrets of the webhook that the request is for, if it is for one.
+    pub webhook_secrets: Vec<Secret>,
     /// What clients sign with, by the names of the variables that the configuration names.
     pub access_secrets: BTreeMap<String, Secret>,
 }
@@ -109,7 +109,7 @@ impl<'a, P: Platform> Context<'a, P> {
 /// Answers a request, and logs that. `settings` are read only for what needs them.
 pub async fn serve<P, S, E>(
     platform: &P,
-    settings: impl FnOnce() -> Result<Settings, ConfigError>,
+    settings: impl FnOnce(&Route) -> Result<Settings, ConfigError>,
     head: &Head,
     body: S,
 ) -> Response<Vec<u8>>
@@ -157,7 +157,7 @@ impl<T: Into<Refusal>> From<T> for Answered {
 
 async fn answer<P, S, E>(
     platform: &P,
-    settings: impl FnOnce() -> Result<Settings, ConfigError>,
+    settings: impl FnOnce(&Route) -> Result<Settings, ConfigError>,
     route: &Route,
     head: &Head,
     body: S,
@@ -175,7 +175,7 @@ where
         Route::Health => return alone(Answer::with_body(200, "text/plain; charset=utf-8", "ok\n")),
         _ => {}
     }
-    let settings = match settings() {
+    let settings = match settings(route) {
         Ok(settings) => settings,
         Err(error) => return misconfigured(&error).into(),
     };
@@ -190,7 +190,7 @@ where
     let context = Context { platform, settings: &settings, caller, routed: OnceCell::new() };
     let queue = match route {
         Route::Messages { queue } | Route::Batch { queue } | Route::Message { queue, .. } => Some(queue.as_str()),
-        Route::Twilio => settings.config.twilio_queue.as_deref(),
+        Route::Webhook { name } => settings.config.webhooks.get(name).and_then(|webhook| webhook.queue.as_deref()),
         Route::Index | Route::Health | Route::Ready | Route::Routed | Route::RoutesTest => None,
     };
     let answer = match route {
@@ -198,7 +198,7 @@ where
         Route::Batch { queue } => batch::post(&context, queue, head, body).await,
         Route::Routed => routed::post(&context, head, body).await,
         Route::RoutesTest => routed::test(&context, head, body).await,
-        Route::Twilio => twilio::post(&context, head, body).await,
+        Route::Webhook { name } => webhooks::post(&context, name, head, body).await,
         Route::Message { queue, id } => status::get(&context, queue, id, head).await,
         Route::Ready => health::ready(&context).await,
         Route::Index | Route::Health => Ok(index()),
@@ -232,7 +232,7 @@ fn index() -> Answer {
         "GET /queues/{queue}/messages/{id}": "what became of a message",
         "POST /messages": "one message, to the queue that the configured routes choose",
         "POST /routes/test": "where the same request to /messages would go, and why; sends nothing",
-        "POST /webhooks/twilio": "Twilio's messages and status callbacks",
+        "POST /webhooks/{name}": "what a configured webhook sends, signed",
         "GET /healthz": "whether this answers",
         "GET /readyz": "whether what is behind this answers",
     }});

@@ -40,7 +40,7 @@ struct World {
     now: Cell<Duration>,
     drawn: Cell<u8>,
     config: &'static str,
-    token: Option<&'static str>,
+    webhook_secrets: &'static [&'static str],
     secrets: Vec<(&'static str, &'static str)>,
 }
 
@@ -51,9 +51,10 @@ impl World {
     }
 
     fn new(reply: impl Fn(&Request<Bytes>) -> Reply + 'static) -> Self {
-        let config = "public_url = 'https://example.com'\nmax_message_bytes = 2048\nmax_batch_items = 40\nmax_batch_bytes = 20000\n[queues.orders]\ngroup = 'shop'\n[queues.texts]\n[webhooks.twilio]\nqueue = 'texts'\n";
+        let config = "public_url = 'https://example.com'\nmax_message_bytes = 2048\nmax_batch_items = 40\nmax_batch_bytes = 20000\n[queues.orders]\ngroup = 'shop'\n[queues.texts]\n[webhooks.twilio]\nqueue = 'texts'\n[webhooks.github]\nqueue = 'orders'\n[webhooks.slack]\nqueue = 'orders'\n";
         let (sent, now, drawn) = (RefCell::default(), Cell::default(), Cell::default());
-        Self { reply: Box::new(reply), sent, now, drawn, config, token: Some("12345"), secrets: Vec::new() }
+        let webhook_secrets = &["12345"][..];
+        Self { reply: Box::new(reply), sent, now, drawn, config, webhook_secrets, secrets: Vec::new() }
     }
 
     fn settings(&self) -> Result<Settings, ConfigError> {
@@ -63,7 +64,7 @@ impl World {
             config: Config::parse(self.config)?,
             service_bus: ServiceBusConnection::parse(service_bus).unwrap(),
             storage: StorageConnection::parse(storage).unwrap(),
-            twilio_auth_token: self.token.map(Secret::new),
+            webhook_secrets: self.webhook_secrets.iter().map(|secret| Secret::new(*secret)).collect(),
             access_secrets: self
                 .secrets
                 .iter()
@@ -83,7 +84,7 @@ impl World {
     {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
         let head = Head { method: method.to_owned(), target: target.to_owned(), headers };
-        let response = block_on(serve(self, || self.settings(), &head, body));
+        let response = block_on(serve(self, |_| self.settings(), &head, body));
         let (parts, body) = response.into_parts();
         Told { status: parts.status.as_u16(), headers: parts.headers, body }
     }
@@ -153,7 +154,7 @@ impl Clock for World {
         Instant(self.now.get())
     }
     fn wall(&self) -> UnixTime {
-        UnixTime(1_795_174_201)
+        UnixTime(1_795_174_201 + self.now.get().as_secs())
     }
     fn wall_millis(&self) -> u64 {
         1_795_174_201_000

@@ -50,6 +50,8 @@ kinds! {
     Forbidden = 403, "forbidden", "The credential is not for this queue";
     /// The signature of a webhook is missing or wrong.
     InvalidSignature = 403, "invalid-signature", "The signature is missing or wrong";
+    /// The signature of a webhook is right, but of another time.
+    StaleTimestamp = 403, "stale-timestamp", "The signature is of another time";
     /// A sender of events asks for consent, and does not get it.
     OriginNotAllowed = 403, "origin-not-allowed", "This origin may not deliver here";
     /// No such path.

@@ -1,6 +1,7 @@
 //! Everything that runs, from the first process to the last look.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -103,7 +104,7 @@ impl Stage {
         let (bus, storage) = emulator.connections()?;
         let services = Services { send: bus.clone(), listen: bus, storage };
         let run_token = secrets::random(platform);
-        let app_secrets = Secrets { run_token: run_token.clone(), twilio_auth_token: None, access_secret: None };
+        let app_secrets = Secrets { run_token: run_token.clone(), webhooks: BTreeMap::new() };
         let variables = Variables::new(&document, "http://127.0.0.1", &services, &app_secrets, platform.wall());
         let schedule = Schedule::new(plan.seed, plan.amounts);
         let hook = Arc::new(Interference::new(platform.clone(), schedule, TIMES));

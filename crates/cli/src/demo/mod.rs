@@ -18,7 +18,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use count::Store;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use oncebus_core::config::Config;
+use oncebus_core::config::{Config, settings};
+use oncebus_core::ingest::webhooks::Source;
 use oncebus_core::secret::Secret;
 use oncebus_core::time::Instant;
 use oncebus_runtime::platform::native::Native;
@@ -66,7 +67,7 @@ impl Demo {
     pub(crate) async fn work(self, say: impl Fn(&str)) -> anyhow::Result<Worked> {
         let seed = self.seed.unwrap_or_else(|| self.platform.draw() % 1_000_000);
         let mark = format!("{:016x}", self.platform.draw());
-        let twilio = self.config.twilio_queue.is_some() && self.twilio_auth_token.is_some();
+        let twilio = self.twilio_queue().is_some() && self.twilio_auth_token.is_some();
         let plan = Plan::new(seed, &mark, twilio);
         let store = Store::new(&self.sqlite, plan.prefixes.clone());
         say(&format!(
@@ -97,9 +98,16 @@ impl Demo {
         Ok(Worked { plan, store, before, accepted, seconds, seed })
     }
 
+    /// The queue of `/webhooks/twilio`, if that is Twilio's, and takes what is signed with the token.
+    fn twilio_queue(&self) -> Option<&str> {
+        let webhook = self.config.webhooks.get("twilio").filter(|webhook| webhook.source == Source::Twilio)?;
+        let ours = webhook.secrets.iter().any(|name| name == settings::TWILIO_AUTH_TOKEN.key);
+        webhook.queue.as_deref().filter(|_| ours)
+    }
+
     /// The first queue that is not Twilio's, if there is such a one.
     fn queue(&self) -> &str {
-        let twilio = self.config.twilio_queue.as_deref();
+        let twilio = self.twilio_queue();
         let mut queues = self.config.queues.keys().map(String::as_str);
         queues.find(|queue| Some(*queue) != twilio).or(twilio).unwrap_or_default()
     }

@@ -14,6 +14,7 @@ mod reach;
 mod services;
 mod spin;
 mod variables;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,8 +22,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use app::{App, Kind, Start};
-use oncebus_core::config::Config;
-use oncebus_core::ingest::access::Access;
+use oncebus_core::config::{Config, settings};
 use oncebus_host::Sqlite;
 use oncebus_runtime::platform::Clock as _;
 use oncebus_runtime::platform::native::Native;
@@ -146,7 +146,7 @@ impl Up {
         check(args, kind)?;
         let document = document::read(&args.config)?;
         let document = Document::parse(&document, args.demo).with_context(|| args.config.display().to_string())?;
-        let secrets = choose_secrets(args, &platform)?;
+        let secrets = choose_secrets(args, &platform, &document.config)?;
         let (services, emulated) = args.connections.resolve(&document.config, args.emulator_store.clone()).await?;
         services.provide_container(&platform, &document.config.container).await?;
 
@@ -189,6 +189,7 @@ impl Up {
         let mut lines: Vec<String> = std::iter::once((app, self.options.app_url.clone()))
             .chain(emulated)
             .chain(metrics)
+            .chain(webhooks::places(&self.config, &self.secrets.webhooks, &self.options.app_url))
             .map(|(name, address)| format!("  {name:<22} {address}"))
             .collect();
         if self.config.access == Access::Open {
@@ -210,7 +211,7 @@ impl Up {
             platform: self.platform.clone(),
             app_url: self.options.app_url.clone(),
             config: self.config.clone(),
-            twilio_auth_token: self.secrets.twilio_auth_token.clone(),
+            twilio_auth_token: self.secrets.webhooks.get(settings::TWILIO_AUTH_TOKEN.key).cloned(),
             sqlite: args.sqlite.clone().unwrap_or_else(|| args.manifest.with_file_name(".spin").join("sqlite_db.db")),
             totals: self.pump.totals(),
             seed: args.seed,
@@ -253,7 +254,7 @@ fn place(args: &Args, kind: Kind) -> anyhow::Result<(SocketAddr, String)> {
 
 /// From the environment where it has them. A Twilio token is made up for the demo alone: a made-up one would refuse the real
 /// Twilio with a puzzling reason.
-fn choose_secrets(args: &Args, platform: &Native) -> anyhow::Result<Secrets> {
+fn choose_secrets(args: &Args, platform: &Native, config: &Config) -> anyhow::Result<Secrets> {
     let run_token = secrets::from_environment(secrets::RUN_TOKEN);
     if let Some(token) = &run_token {
         ensure!(
@@ -262,13 +263,12 @@ fn choose_secrets(args: &Args, platform: &Native) -> anyhow::Result<Secrets> {
             secrets::RUN_TOKEN
         );
     }
-    let twilio_auth_token =
-        secrets::from_environment(secrets::TWILIO_AUTH_TOKEN).or_else(|| args.demo.then(|| secrets::random(platform)));
-    Ok(Secrets {
-        run_token: run_token.unwrap_or_else(|| secrets::random(platform)),
-        twilio_auth_token,
-        access_secret: secrets::from_environment(secrets::ACCESS_SECRET),
-    })
+    let mut webhooks = webhooks::secrets(config, secrets::from_environment);
+    if args.demo {
+        let twilio = settings::TWILIO_AUTH_TOKEN.key.to_owned();
+        webhooks.entry(twilio).or_insert_with(|| secrets::random(platform));
+    }
+    Ok(Secrets { run_token: run_token.unwrap_or_else(|| secrets::random(platform)), webhooks })
 }
 
 /// For people: on standard output, unless that is for a machine.

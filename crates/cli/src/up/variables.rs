@@ -20,15 +20,13 @@ const STORAGE_SAS_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3_600);
 pub(crate) struct Secrets {
     /// What the pump shows to the app.
     pub(crate) run_token: Secret,
-    /// What Twilio's requests are signed with, if there are any.
-    pub(crate) twilio_auth_token: Option<Secret>,
-    /// What clients sign their requests with, if they do.
-    pub(crate) access_secret: Option<Secret>,
+    /// What webhooks are signed with, as far as it is known, by the names of variables.
+    pub(crate) webhooks: BTreeMap<String, Secret>,
 }
 
 /// Values by the names of variables. All are kept as secrets, since some are.
 #[derive(Debug)]
-pub(crate) struct Variables(BTreeMap<&'static str, Secret>);
+pub(crate) struct Variables(BTreeMap<String, Secret>);
 
 impl Variables {
     /// The variables of an app at `public_url` that works with these services. With an account key the app is given
@@ -44,7 +42,7 @@ impl Variables {
         let deletes = document.config.queues.values().any(|queue| queue.on_done == OnDone::Delete);
         let permissions = if deletes { Permissions::RECORDS_DELETED } else { Permissions::RECORDS };
         let storage = services.storage.with_container_sas(&document.config.container, permissions, expires);
-        let mut values = BTreeMap::from([
+        let values = [
             (settings::CONFIG_VARIABLE.key, Secret::new(&document.line)),
             (settings::PUBLIC_URL_VARIABLE.key, Secret::new(public_url)),
             (settings::SERVICEBUS_SEND.key, Secret::new(services.send.expose())),
@@ -53,18 +51,14 @@ impl Variables {
             (settings::STORAGE.key, Secret::new(storage.expose())),
             (settings::STORAGE_ORIGIN.key, Secret::new(services.storage.origin())),
             (settings::RUN_TOKEN.key, secrets.run_token.clone()),
-        ]);
-        let optional = [
-            (settings::TWILIO_AUTH_TOKEN.key, &secrets.twilio_auth_token),
-            (settings::ACCESS_SECRET.key, &secrets.access_secret),
         ];
-        values.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
-        Self(values)
+        let webhooks = secrets.webhooks.iter().map(|(name, secret)| (name.clone(), secret.clone()));
+        Self(values.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(webhooks).collect())
     }
 
     /// Names and values, **secrets among them**.
     pub(crate) fn expose(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (*name, value.expose()))
+        self.0.iter().map(|(name, value)| (name.as_str(), value.expose()))
     }
 }
 
@@ -119,8 +113,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use oncebus_azure::connection::{ServiceBusConnection, StorageConnection};
-    use oncebus_core::ingest::access::Access;
+    use oncebus_core::ingest::webhooks::Source;
 
+    use super::super::webhooks;
     use super::*;
 
     fn services() -> Services {
@@ -135,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_app_gets_a_sas_and_no_account_key() {
-        let secrets = Secrets { run_token: Secret::new("t"), twilio_auth_token: None, access_secret: None };
+        let secrets = Secrets { run_token: Secret::new("t"), webhooks: BTreeMap::new() };
         let document = Document::parse("[queues.q]\n[processor.settings]\nname = \"it's\"", true).unwrap();
         let variables = Variables::new(&document, "http://h", &services(), &secrets, UnixTime(1_795_174_201));
         let values: BTreeMap<&str, &str> = variables.expose().collect();
@@ -144,7 +139,6 @@ mod tests {
         assert_eq!(values["storage_origin"], "http://127.0.0.1:7002");
         assert_eq!(values["servicebus_origin"], "http://127.0.0.1:7001");
         assert_eq!(values["public_url"], "http://h");
-        assert!(!values.contains_key("twilio_auth_token"));
         assert!(!values["oncebus_config"].contains(['\'', '\n']));
         let config = Config::parse(values["oncebus_config"]).unwrap();
         assert_eq!(config.processor_settings["effects"], "true");
@@ -155,13 +149,21 @@ mod tests {
     #[test]
     fn every_variable_is_one_of_the_manifest() {
         let manifest: toml::Table = include_str!("../../../../spin.toml").parse().unwrap();
-        let secret = || Some(Secret::new("t"));
-        let secrets = Secrets { run_token: Secret::new("t"), twilio_auth_token: secret(), access_secret: secret() };
-        let document = Document::parse("[queues.q]", false).unwrap();
+        // A webhook of each kind, with the secret that it has when nothing else is said.
+        let kinds = Source::KINDS.map(|kind| format!("[webhooks.{kind}]\nqueue = \"q\"\n"));
+        let document = Document::parse(&format!("[queues.q]\n{}header = \"X-Sig\"", kinds.concat()), false).unwrap();
+        let webhooks = webhooks::secrets(&document.config, |_| Some(Secret::new("t")));
+        let secrets = Secrets { run_token: Secret::new("t"), webhooks };
         let variables = Variables::new(&document, "http://h", &services(), &secrets, UnixTime(0));
         let given: BTreeSet<&str> = variables.expose().map(|(name, _)| name).collect();
         let declared: BTreeSet<&str> = manifest["variables"].as_table().unwrap().keys().map(String::as_str).collect();
         assert_eq!(given, declared);
+        // Ingest gets what it verifies with, and is the only one.
+        let of_component = |name: &str| {
+            let variables = manifest["component"][name]["variables"].as_table().unwrap();
+            secrets.webhooks.keys().filter(|name| variables.contains_key(name.as_str())).count()
+        };
+        assert_eq!((of_component("ingest"), of_component("queue-handler")), (Source::KINDS.len(), 0));
     }
 
     #[test]
@@ -173,7 +175,7 @@ mod tests {
         assert_eq!(document.public_url(local, true), local);
         assert_eq!(Document::parse("[queues.q]", false).unwrap().public_url(local, false), local);
         // What the app makes of both: the variable beats the document, and here they agree.
-        let secrets = Secrets { run_token: Secret::new("t"), twilio_auth_token: None, access_secret: None };
+        let secrets = Secrets { run_token: Secret::new("t"), webhooks: BTreeMap::new() };
         let public_url = document.public_url(local, false);
         let variables = Variables::new(&document, public_url, &services(), &secrets, UnixTime(0));
         let values: BTreeMap<&str, &str> = variables.expose().collect();

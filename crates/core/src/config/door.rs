@@ -58,7 +58,12 @@ fn idempotency(reader: &mut Reader<'_>) -> Result<Option<Idempotency>, ConfigErr
     }
 }
 
-fn sources(reader: &mut Reader<'_>, setting: &Setting, payload: bool) -> Result<Option<Vec<KeySource>>, ConfigError> {
+/// A list of places; `payload` says whether the payload may be one.
+pub(super) fn sources(
+    reader: &mut Reader<'_>,
+    setting: &Setting,
+    payload: bool,
+) -> Result<Option<Vec<KeySource>>, ConfigError> {
     let Some(texts) = reader.texts(setting)? else { return Ok(None) };
     let wrong = |what: String| ConfigError::new(reader.name(setting.key), what);
     let sources: Vec<KeySource> = texts.into_iter().map(KeySource::parse).collect::<Result<_, _>>().map_err(wrong)?;

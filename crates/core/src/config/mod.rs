@@ -13,6 +13,7 @@ mod queue;
 mod reader;
 mod routes;
 pub mod settings;
+mod webhooks;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ use reader::{Reader, default_number, expected};
 
 use crate::ingest::access::Access;
 use crate::ingest::routing::Routing;
+use crate::ingest::webhooks::Webhook;
 
 /// A setting that is missing, unknown or out of range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,8 +65,8 @@ pub struct Config {
     pub container: String,
     /// The queues by name; at least one.
     pub queues: BTreeMap<String, QueueConfig>,
-    /// The queue of Twilio's messages, a configured one.
-    pub twilio_queue: Option<String>,
+    /// `[webhooks.NAME]`: the webhooks by name.
+    pub webhooks: BTreeMap<String, Webhook>,
     /// `[[routes]]`, `[groups]` and `[routing]`: where `POST /messages` sends.
     pub routing: Routing,
     /// `[access]`: who may send and ask.
@@ -106,9 +108,10 @@ impl Config {
         let queues = queue::parse_all(top.table("queues")?, defaults)?;
 
         let cloudevents = CloudEventsConfig::parse(top.table("cloudevents")?)?;
-        let twilio_queue = parse_twilio(&mut top, &queues)?;
-        let sources: Vec<&str> = twilio_queue.iter().map(|_| "twilio").collect();
+        let webhooks = webhooks::parse_all(top.table("webhooks")?, &queues)?;
+        let sources: Vec<&str> = webhooks.keys().map(String::as_str).collect();
         let routing = routes::parse(&mut top, &queues, &sources)?;
+        webhooks::check_routed(&webhooks, &routing)?;
         let access = access::parse(top.table("access")?, &queues)?;
         let processor_settings = parse_processor(&mut top)?;
         top.finish()?;
@@ -121,7 +124,7 @@ impl Config {
             cloudevents,
             container,
             queues,
-            twilio_queue,
+            webhooks,
             routing,
             access,
             processor_settings,
@@ -175,21 +178,6 @@ pub fn parse_document(document: &str) -> Result<Value, ConfigError> {
 fn unquote(text: &str) -> &str {
     let text = text.trim();
     ['\'', '"'].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(text).trim()
-}
-
-fn parse_twilio(top: &mut Reader<'_>, queues: &BTreeMap<String, QueueConfig>) -> Result<Option<String>, ConfigError> {
-    let mut webhooks = Reader::new("webhooks", top.table("webhooks")?);
-    let mut twilio = Reader::new("webhooks.twilio", webhooks.table("twilio")?);
-    let queue = twilio.text(&settings::TWILIO_QUEUE)?.map(str::to_owned);
-    if let Some(queue) = queue.as_deref().filter(|queue| !queues.contains_key(*queue)) {
-        return Err(ConfigError::new(
-            "webhooks.twilio.queue",
-            format!("expected the name of a configured queue, found {queue:?}"),
-        ));
-    }
-    twilio.finish()?;
-    webhooks.finish()?;
-    Ok(queue)
 }
 
 fn parse_processor(top: &mut Reader<'_>) -> Result<BTreeMap<String, String>, ConfigError> {

@@ -16,8 +16,10 @@ pub enum Place {
     Queue,
     /// In the table `[cloudevents]`.
     CloudEvents,
-    /// In `[webhooks.twilio]`.
-    Twilio,
+    /// In `[webhooks.NAME]`.
+    Webhook,
+    /// In `[webhooks.NAME]` of the kind `hmac`.
+    Hmac,
     /// In `[[routes]]`.
     Route,
     /// In `match` of a route.
@@ -36,12 +38,13 @@ pub enum Place {
 
 impl Place {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Document,
         Self::Storage,
         Self::Queue,
         Self::CloudEvents,
-        Self::Twilio,
+        Self::Webhook,
+        Self::Hmac,
         Self::Route,
         Self::Match,
         Self::Group,
@@ -59,7 +62,7 @@ impl Place {
             Self::Storage => format!("storage.{key}"),
             Self::Queue => format!("queues.NAME.{key}"),
             Self::CloudEvents => format!("cloudevents.{key}"),
-            Self::Twilio => format!("webhooks.twilio.{key}"),
+            Self::Webhook | Self::Hmac => format!("webhooks.NAME.{key}"),
             Self::Route => format!("routes[].{key}"),
             Self::Match => format!("routes[].match.{key}"),
             Self::Group => format!("groups.NAME.{key}"),
@@ -473,13 +476,91 @@ pub const REQUESTS_PER_MINUTE: Setting = number(
     1_000_000,
     "The `WebHook-Allowed-Rate` that comes with consent; 0 is `*`, any rate. A word to the sender: nothing here counts.",
 );
-/// `webhooks.twilio.queue`.
-pub const TWILIO_QUEUE: Setting = text(
-    Place::Twilio,
+/// `webhooks.NAME.kind`.
+pub const WEBHOOK_KIND: Setting = text(
+    Place::Webhook,
+    "kind",
+    "`twilio`, `standard`, `github`, `stripe`, `slack`, `shopify` or `hmac`",
+    "NAME, where that is one of them",
+    "Who sends, and how they sign. `standard` is Standard Webhooks and Svix, `hmac` anybody else who signs by HMAC.",
+);
+/// `webhooks.NAME.queue`.
+pub const WEBHOOK_QUEUE: Setting = text(
+    Place::Webhook,
     "queue",
     "the name of a configured queue",
-    "none: `/webhooks/twilio` answers 404",
-    "Where Twilio's messages go.",
+    "none: where `[[routes]]` say",
+    "Where the messages go.",
+);
+/// `webhooks.NAME.secrets`.
+pub const WEBHOOK_SECRETS: Setting = structure(
+    Place::Webhook,
+    "secrets",
+    "a list of names of Spin variables",
+    "the variable of the kind, see [Variables](#variables)",
+    "The variables that hold the secrets: several while one is replaced by the next. An empty one is left aside; if none is left, every request is refused.",
+);
+/// `webhooks.NAME.key_from`.
+pub const WEBHOOK_KEY_FROM: Setting = structure(
+    Place::Webhook,
+    "key_from",
+    "a list of `header:NAME`, `json:/POINTER`, `form:FIELD` and, as the last, `payload`",
+    "that of the kind; `payload` for `hmac`",
+    "Where the message's id is taken from, as `key_from` of a queue. A request that has none is refused.",
+);
+/// `webhooks.NAME.lock_key_from`.
+pub const WEBHOOK_LOCK_KEY_FROM: Setting = structure(
+    Place::Webhook,
+    "lock_key_from",
+    "a list of `header:NAME`, `json:/POINTER` and `form:FIELD`",
+    "for `twilio` the other side's number, else none",
+    "Where the lock key is taken from: the first that is there.",
+);
+/// `webhooks.NAME.properties`.
+pub const WEBHOOK_PROPERTIES: Setting = structure(
+    Place::Webhook,
+    "properties",
+    "a list of names of headers, none that belongs to HTTP or holds a credential",
+    "for `github` and `shopify` those that name the event, else none",
+    "The headers that become properties of the message, under their names in lower case. The property `webhook`, which has the webhook's name, is always there.",
+);
+/// `webhooks.NAME.header`.
+pub const HMAC_HEADER: Setting =
+    text(Place::Hmac, "header", "the name of a header", "required", "The header that carries the signature.");
+/// `webhooks.NAME.algorithm`.
+pub const HMAC_ALGORITHM: Setting =
+    text(Place::Hmac, "algorithm", "`sha1`, `sha256` or `sha512`", "sha256", "The digest of the HMAC.");
+/// `webhooks.NAME.encoding`.
+pub const HMAC_ENCODING: Setting =
+    text(Place::Hmac, "encoding", "`hex` or `base64`", "hex", "How the signature is written.");
+/// `webhooks.NAME.prefix`.
+pub const HMAC_PREFIX: Setting =
+    text(Place::Hmac, "prefix", "text", "none", "What stands before the signature, as in `sha256=…`.");
+/// `webhooks.NAME.timestamp_header`.
+pub const HMAC_TIMESTAMP_HEADER: Setting = text(
+    Place::Hmac,
+    "timestamp_header",
+    "the name of a header",
+    "none: the time is not checked",
+    "The header that carries the time of the signature, in seconds since 1970.",
+);
+/// `webhooks.NAME.tolerance_seconds`.
+pub const HMAC_TOLERANCE: Setting = number(
+    Place::Hmac,
+    "tolerance_seconds",
+    "s",
+    300,
+    1,
+    86_400,
+    "How far that time may be before or after this service's.",
+);
+/// `webhooks.NAME.signed`.
+pub const HMAC_SIGNED: Setting = text(
+    Place::Hmac,
+    "signed",
+    "text with `{body}` once; with `{timestamp}` once if there is a timestamp_header, else without; with `{id}` at most once, and only if `key_from` is one header",
+    "`{timestamp}.{body}` with a timestamp_header, else `{body}`",
+    "What the signature is made over.",
 );
 /// `routes[].name`.
 pub const ROUTE_NAME: Setting = text(
@@ -670,13 +751,37 @@ pub const RUN_TOKEN: Setting = variable(
     "The bearer secret of `/internal/queues/{queue}/run`.",
 );
 /// The variable `twilio_auth_token`.
-pub const TWILIO_AUTH_TOKEN: Setting = variable(
+pub const TWILIO_AUTH_TOKEN: Setting = secret_of(
     "twilio_auth_token",
-    "the auth token of the Twilio account",
-    "none: every request to `/webhooks/twilio` is refused",
-    true,
-    "Verifies `X-Twilio-Signature`.",
+    "the auth token of the Twilio account, or a shared key",
+    "Verifies webhooks of the kind `twilio`.",
 );
+/// The variable `standard_webhook_secret`.
+pub const STANDARD_WEBHOOK_SECRET: Setting =
+    secret_of("standard_webhook_secret", "`whsec_` and base64", "Verifies webhooks of the kind `standard`.");
+/// The variable `github_webhook_secret`.
+pub const GITHUB_WEBHOOK_SECRET: Setting =
+    secret_of("github_webhook_secret", "the hook's secret", "Verifies webhooks of the kind `github`.");
+/// The variable `stripe_webhook_secret`.
+pub const STRIPE_WEBHOOK_SECRET: Setting = secret_of(
+    "stripe_webhook_secret",
+    "the endpoint's signing secret, `whsec_` included",
+    "Verifies webhooks of the kind `stripe`.",
+);
+/// The variable `slack_signing_secret`.
+pub const SLACK_SIGNING_SECRET: Setting =
+    secret_of("slack_signing_secret", "the app's signing secret", "Verifies webhooks of the kind `slack`.");
+/// The variable `shopify_client_secret`.
+pub const SHOPIFY_CLIENT_SECRET: Setting =
+    secret_of("shopify_client_secret", "the app's client secret", "Verifies webhooks of the kind `shopify`.");
+/// The variable `hmac_webhook_secret`.
+pub const HMAC_WEBHOOK_SECRET: Setting =
+    secret_of("hmac_webhook_secret", "the secret as the sender has it", "Verifies webhooks of the kind `hmac`.");
+
+/// The variable of a kind of webhook.
+const fn secret_of(key: &'static str, expected: &'static str, about: &'static str) -> Setting {
+    variable(key, expected, "none", true, about)
+}
 
 /// The variable `access_secret`.
 pub const ACCESS_SECRET: Setting = variable(
@@ -718,7 +823,19 @@ pub const SETTINGS: &[Setting] = &[
     MAX_LARGE_BODY_BYTES,
     ALLOWED_ORIGINS,
     REQUESTS_PER_MINUTE,
-    TWILIO_QUEUE,
+    WEBHOOK_KIND,
+    WEBHOOK_QUEUE,
+    WEBHOOK_SECRETS,
+    WEBHOOK_KEY_FROM,
+    WEBHOOK_LOCK_KEY_FROM,
+    WEBHOOK_PROPERTIES,
+    HMAC_HEADER,
+    HMAC_ALGORITHM,
+    HMAC_ENCODING,
+    HMAC_PREFIX,
+    HMAC_TIMESTAMP_HEADER,
+    HMAC_TOLERANCE,
+    HMAC_SIGNED,
     ROUTE_NAME,
     ROUTE_MATCH,
     ROUTE_QUEUE,
@@ -751,6 +868,12 @@ pub const SETTINGS: &[Setting] = &[
     STORAGE_ORIGIN,
     RUN_TOKEN,
     TWILIO_AUTH_TOKEN,
+    STANDARD_WEBHOOK_SECRET,
+    GITHUB_WEBHOOK_SECRET,
+    STRIPE_WEBHOOK_SECRET,
+    SLACK_SIGNING_SECRET,
+    SHOPIFY_CLIENT_SECRET,
+    HMAC_WEBHOOK_SECRET,
     ACCESS_SECRET,
 ];
 

@@ -80,7 +80,7 @@ impl KeySource {
 }
 
 /// A name of a header: a token of RFC 9110.
-fn is_token(name: &str) -> bool {
+pub(crate) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
@@ -119,6 +119,14 @@ impl IdSources {
     #[must_use]
     pub fn read_body(&self) -> bool {
         self.0.iter().any(KeySource::reads_body)
+    }
+
+    /// The name of the header that is the one place, if it is that.
+    pub(crate) fn only_header(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [KeySource::Header(name)] => Some(name),
+            _ => None,
+        }
     }
 
     /// The places, as in a sentence.

@@ -15,7 +15,8 @@
 //! * [`report`]: the answer to a batch, item by item.
 //! * [`cloudevents`]: events in all three modes, and who may send them.
 //! * [`size`]: how large a message may be, and the claim check for one that is larger.
-//! * [`form`], [`twilio`]: form bodies, and the webhook that sends them, with its signature.
+//! * [`form`]: form bodies.
+//! * [`webhooks`]: whether a request was signed by who it says, and which message it becomes.
 //! * [`status`]: what a record says to those who ask.
 //!
 //! Promises:
@@ -39,4 +40,4 @@ pub mod routing;
 pub mod schedule;
 pub mod size;
 pub mod status;
-pub mod twilio;
+pub mod webhooks;

@@ -36,8 +36,11 @@ pub enum Route {
     Routed,
     /// `/routes/test`: what the rules would say.
     RoutesTest,
-    /// `/webhooks/twilio`.
-    Twilio,
+    /// `/webhooks/{name}`.
+    Webhook {
+        /// The webhook's name, decoded; not yet known to be configured.
+        name: String,
+    },
 }
 
 /// Methods of a path that is read, and of one that is written to, as in `Allow`.
@@ -58,8 +61,11 @@ impl Route {
             "/readyz" => return Some(Self::Ready),
             "/messages" => return Some(Self::Routed),
             "/routes/test" => return Some(Self::RoutesTest),
-            "/webhooks/twilio" => return Some(Self::Twilio),
             _ => {}
+        }
+        if let Some(name) = path.strip_prefix("/webhooks/") {
+            let name = decoded(name).filter(|name| !name.is_empty() && !name.contains('/'))?;
+            return Some(Self::Webhook { name });
         }
         let (queue, rest) = path.strip_prefix("/queues/")?.split_once('/')?;
         let queue = decoded(queue).filter(|queue| !queue.is_empty())?;
@@ -85,14 +91,14 @@ impl Route {
             Self::Message { .. } => "/queues/{queue}/messages/{id}",
             Self::Routed => "/messages",
             Self::RoutesTest => "/routes/test",
-            Self::Twilio => "/webhooks/twilio",
+            Self::Webhook { .. } => "/webhooks/{name}",
         }
     }
 
     /// Whether a message is sent by what comes to it.
     #[must_use]
     pub const fn sends(&self) -> bool {
-        matches!(self, Self::Messages { .. } | Self::Batch { .. } | Self::Routed | Self::Twilio)
+        matches!(self, Self::Messages { .. } | Self::Batch { .. } | Self::Routed | Self::Webhook { .. })
     }
 
     /// Whether a client must show who it is, where that is asked for. A webhook has a signature of its own.
@@ -100,7 +106,7 @@ impl Route {
     pub const fn needs_access(&self) -> bool {
         match self {
             Self::Messages { .. } | Self::Batch { .. } | Self::Message { .. } | Self::Routed | Self::RoutesTest => true,
-            Self::Index | Self::Health | Self::Ready | Self::Twilio => false,
+            Self::Index | Self::Health | Self::Ready | Self::Webhook { .. } => false,
         }
     }
 
@@ -110,7 +116,7 @@ impl Route {
         match self {
             Self::Index | Self::Health | Self::Ready | Self::Message { .. } => READ,
             Self::Messages { .. } | Self::Batch { .. } | Self::Routed => DELIVER,
-            Self::RoutesTest | Self::Twilio => WRITE,
+            Self::RoutesTest | Self::Webhook { .. } => WRITE,
         }
     }
 
@@ -147,7 +153,8 @@ mod tests {
             ("/readyz", Route::Ready),
             ("/messages", Route::Routed),
             ("/routes/test", Route::RoutesTest),
-            ("/webhooks/twilio", Route::Twilio),
+            ("/webhooks/twilio", Route::Webhook { name: "twilio".to_owned() }),
+            ("/webhooks/a%20b", Route::Webhook { name: "a b".to_owned() }),
             ("/queues/orders/messages", Route::Messages { queue: queue() }),
             ("/queues/orders/batch", Route::Batch { queue: queue() }),
             ("/queues/orders/messages/a%2Fb%20c", message("a/b c")),
@@ -171,7 +178,10 @@ mod tests {
             "/queues/orders/messages/",
             "/queues/orders/batch/",
             "/queues/%ff/messages",
-            "/webhooks/github",
+            "/webhooks/",
+            "/webhooks/a/b",
+            "/webhooks/a%2Fb",
+            "/webhooks/%ff",
             "/queues/orders/messages/%ff",
             "//healthz",
             "*",
@@ -183,9 +193,10 @@ mod tests {
     #[test]
     fn what_is_read_is_read_by_head_too() {
         assert_eq!(Route::Health.check("HEAD"), Ok(()));
-        assert_eq!(Route::Twilio.check("POST"), Ok(()));
-        let refused = Route::Twilio.check("GET").unwrap_err();
-        assert_eq!((refused.kind, refused.detail.as_str()), (Kind::MethodNotAllowed, "/webhooks/twilio takes POST"));
+        let webhook = Route::Webhook { name: "a".to_owned() };
+        assert_eq!(webhook.check("POST"), Ok(()));
+        let refused = webhook.check("GET").unwrap_err();
+        assert_eq!((refused.kind, refused.detail.as_str()), (Kind::MethodNotAllowed, "/webhooks/{name} takes POST"));
         assert!(Route::Health.check("GET, HEAD").is_err());
     }
 
@@ -196,7 +207,7 @@ mod tests {
         }
 
         #[test]
-        fn no_path_panics(path in "/?(queues/)?\\PC{0,40}") {
+        fn no_path_panics(path in "/?(queues/|webhooks/)?\\PC{0,40}") {
             let _ = Route::parse(&path);
         }
     }
