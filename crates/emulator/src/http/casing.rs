@@ -45,7 +45,7 @@ impl Names {
 
     /// Writes the names in the head that these bytes begin with, behind an interim answer if there is one. Other
     /// bytes stay as they are.
-    pub(super) fn write_into(&self, bytes: &mut [u8]) {
+    pub(crate) fn write_into(&self, bytes: &mut [u8]) {
         const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
         let start = if bytes.starts_with(INTERIM) { INTERIM.len() } else { 0 };
         let Some(head) = bytes.get_mut(start..).filter(|head| head.starts_with(b"HTTP/1.")) else { return };
@@ -64,7 +64,7 @@ impl Names {
 }
 
 /// Makes names, which are in lower case, what they are in the head of a request. One that is not there stays.
-pub(super) fn as_written<'a>(names: impl Iterator<Item = &'a mut String>, head: &[u8]) {
+pub(crate) fn as_written<'a>(names: impl Iterator<Item = &'a mut String>, head: &[u8]) {
     let mut by_name: HashMap<String, &mut String> = names.map(|name| (name.clone(), name)).collect();
     let lines = head.split(|byte| *byte == b'\n').skip(1).take_while(|line| !line.trim_ascii().is_empty());
     let written = lines.filter_map(|line| std::str::from_utf8(line.get(..memchr(b':', line)?)?).ok());

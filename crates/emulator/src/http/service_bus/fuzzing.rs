@@ -3,6 +3,7 @@
 mod whole;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -13,6 +14,7 @@ use crate::behaviour::Behaviour;
 use crate::broker::{
     Broker, BrokerError, BrokerProperties, Delivery, EntityPath, Message, PropertyValue, QueueOptions, ReceiveMode,
 };
+use crate::http::casing;
 use crate::ids::CountingIds;
 use crate::time::UnixMillis;
 
@@ -39,10 +41,13 @@ pub fn broker_properties(data: &[u8]) {
     assert!((one - other).abs() <= other.abs() * 1e-9 + 1e-9, "{other} s to live became {one} s");
 }
 
-/// Custom properties as headers: each comes back under its name with its type and value.
+/// Custom properties as headers: each comes back under its name with its type and value. Whatever a head is, only
+/// letters of it change, and names become what they are in it.
 pub fn property_headers(data: &[u8]) {
     let headers = header_lines(data);
-    let custom = properties::custom_from_headers(&headers, None, &Behaviour::default());
+    let mut custom = properties::custom_from_headers(&headers, None, &Behaviour::default());
+    let head = [b"HTTP/1.1 200 OK\r\n", data, b"\r\n\r\n", data].concat();
+    spell(&mut custom, &head);
     let sent = Message { properties: custom, ..Message::default() };
     let Ok(deliveries) = deliver(vec![sent.clone()]) else { return };
     assert_eq!(deliveries.len(), 1);
@@ -54,6 +59,22 @@ pub fn property_headers(data: &[u8]) {
     let mut visible = last(sent.properties);
     visible.retain(|name, _| !TAKEN.contains(&name.as_str()));
     assert_eq!(last(properties::custom_from_headers(&answer, None, &Behaviour::default())), visible);
+}
+
+/// Names as they are in a head, and a head with these names.
+fn spell(custom: &mut [(String, PropertyValue)], head: &[u8]) {
+    let small: Vec<String> = custom.iter().map(|(name, _)| name.clone()).collect();
+    casing::as_written(custom.iter_mut().map(|(name, _)| name), head);
+    let properties = custom.to_vec();
+    custom.iter_mut().zip(small).for_each(|((name, _), small)| {
+        assert!(name.eq_ignore_ascii_case(&small), "{small} became {name}");
+        *name = small;
+    });
+    let mut written = head.to_vec();
+    casing::Names::of(&Arc::new(Message { properties, ..Message::default() })).write_into(&mut written);
+    assert!(written.eq_ignore_ascii_case(head));
+    let end = head.windows(4).position(|end| end == b"\r\n\r\n").unwrap_or(head.len());
+    assert_eq!(written.get(end..), head.get(end..));
 }
 
 /// A batch: all of its messages come back, or none was accepted.
