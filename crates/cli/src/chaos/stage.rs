@@ -104,7 +104,7 @@ impl Stage {
         let (bus, storage) = emulator.connections()?;
         let services = Services { send: bus.clone(), listen: bus, storage };
         let run_token = secrets::random(platform);
-        let app_secrets = Secrets { run_token: run_token.clone(), webhooks: BTreeMap::new() };
+        let app_secrets = Secrets { run_token: run_token.clone(), webhooks: BTreeMap::new(), access: None };
         let variables = Variables::new(&document, "http://127.0.0.1", &services, &app_secrets, platform.wall());
         let schedule = Schedule::new(plan.seed, plan.amounts);
         let hook = Arc::new(Interference::new(platform.clone(), schedule, TIMES));

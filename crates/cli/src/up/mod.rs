@@ -23,6 +23,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use app::{App, Kind, Start};
 use oncebus_core::config::{Config, settings};
+use oncebus_core::ingest::access::Access;
 use oncebus_host::Sqlite;
 use oncebus_runtime::platform::Clock as _;
 use oncebus_runtime::platform::native::Native;
@@ -268,7 +269,11 @@ fn choose_secrets(args: &Args, platform: &Native, config: &Config) -> anyhow::Re
         let twilio = settings::TWILIO_AUTH_TOKEN.key.to_owned();
         webhooks.entry(twilio).or_insert_with(|| secrets::random(platform));
     }
-    Ok(Secrets { run_token: run_token.unwrap_or_else(|| secrets::random(platform)), webhooks })
+    Ok(Secrets {
+        run_token: run_token.unwrap_or_else(|| secrets::random(platform)),
+        webhooks,
+        access: secrets::from_environment(secrets::ACCESS_SECRET),
+    })
 }
 
 /// For people: on standard output, unless that is for a machine.

@@ -22,6 +22,8 @@ pub(crate) struct Secrets {
     pub(crate) run_token: Secret,
     /// What webhooks are signed with, as far as it is known, by the names of variables.
     pub(crate) webhooks: BTreeMap<String, Secret>,
+    /// What clients sign their requests with, if they do.
+    pub(crate) access: Option<Secret>,
 }
 
 /// Values by the names of variables. All are kept as secrets, since some are.
@@ -53,7 +55,9 @@ impl Variables {
             (settings::RUN_TOKEN.key, secrets.run_token.clone()),
         ];
         let webhooks = secrets.webhooks.iter().map(|(name, secret)| (name.clone(), secret.clone()));
-        Self(values.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(webhooks).collect())
+        let access = secrets.access.clone().map(|secret| (settings::ACCESS_SECRET.key.to_owned(), secret));
+        let values = values.map(|(name, value)| (name.to_owned(), value)).into_iter();
+        Self(values.chain(webhooks).chain(access).collect())
     }
 
     /// Names and values, **secrets among them**.
@@ -113,6 +117,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use oncebus_azure::connection::{ServiceBusConnection, StorageConnection};
+    use oncebus_core::ingest::access::Access;
     use oncebus_core::ingest::webhooks::Source;
 
     use super::super::webhooks;
@@ -130,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_app_gets_a_sas_and_no_account_key() {
-        let secrets = Secrets { run_token: Secret::new("t"), webhooks: BTreeMap::new() };
+        let secrets = Secrets { run_token: Secret::new("t"), webhooks: BTreeMap::new(), access: None };
         let document = Document::parse("[queues.q]\n[processor.settings]\nname = \"it's\"", true).unwrap();
         let variables = Variables::new(&document, "http://h", &services(), &secrets, UnixTime(1_795_174_201));
         let values: BTreeMap<&str, &str> = variables.expose().collect();
@@ -153,7 +158,7 @@ mod tests {
         let kinds = Source::KINDS.map(|kind| format!("[webhooks.{kind}]\nqueue = \"q\"\n"));
         let document = Document::parse(&format!("[queues.q]\n{}header = \"X-Sig\"", kinds.concat()), false).unwrap();
         let webhooks = webhooks::secrets(&document.config, |_| Some(Secret::new("t")));
-        let secrets = Secrets { run_token: Secret::new("t"), webhooks };
+        let secrets = Secrets { run_token: Secret::new("t"), webhooks, access: Some(Secret::new("t")) };
         let variables = Variables::new(&document, "http://h", &services(), &secrets, UnixTime(0));
         let given: BTreeSet<&str> = variables.expose().map(|(name, _)| name).collect();
         let declared: BTreeSet<&str> = manifest["variables"].as_table().unwrap().keys().map(String::as_str).collect();
@@ -175,7 +180,7 @@ mod tests {
         assert_eq!(document.public_url(local, true), local);
         assert_eq!(Document::parse("[queues.q]", false).unwrap().public_url(local, false), local);
         // What the app makes of both: the variable beats the document, and here they agree.
-        let secrets = Secrets { run_token: Secret::new("t"), webhooks: BTreeMap::new() };
+        let secrets = Secrets { run_token: Secret::new("t"), webhooks: BTreeMap::new(), access: None };
         let public_url = document.public_url(local, false);
         let variables = Variables::new(&document, public_url, &services(), &secrets, UnixTime(0));
         let values: BTreeMap<&str, &str> = variables.expose().collect();

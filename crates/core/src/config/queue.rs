@@ -230,13 +230,13 @@ fn parse_one(
     let max_execution = seconds(number(&settings::MAX_EXECUTION)?);
     let batch = usize::try_from(number(&settings::BATCH)?).unwrap_or(usize::MAX);
     let gather = Duration::from_millis(number(&settings::GATHER)?);
+    let hold_limit = seconds(number(&settings::HOLD_LIMIT)?);
     let max_large_body = usize::try_from(number(&settings::MAX_LARGE_BODY_BYTES)?).unwrap_or(usize::MAX);
     let large_bodies = match text(&mut own, &mut common, &settings::LARGE_BODIES)? {
         Some("claim-check") => LargeBodies::ClaimCheck { max_bytes: max_large_body },
         None | Some("refuse") => LargeBodies::Refuse,
         Some(other) => return Err(unexpected(name, &settings::LARGE_BODIES, other)),
     };
-    let hold_limit = seconds(number(&settings::HOLD_LIMIT)?);
     let on_key_failure = match text(&mut own, &mut common, &settings::ON_KEY_FAILURE)? {
         Some("hold") => OnKeyFailure::Hold,
         None | Some("continue") => OnKeyFailure::Continue,

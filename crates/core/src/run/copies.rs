@@ -142,7 +142,7 @@ mod tests {
         let why = Poison { reason: "rejected", description: "never" };
         [
             delayed(delivery, "m", 1, Duration::from_secs(600), &queue, &fresh),
-            poison(delivery, "m", 1, &why, &queue, &fresh),
+            poison(delivery, "m", Some(1), &why, &queue, &fresh),
             redriven(delivery, "m", None, "q", &fresh),
         ]
     }

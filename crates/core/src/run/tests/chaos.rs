@@ -1,8 +1,10 @@
 //! A seed chooses: which request is answered when, which reply is lost, who dies, when time passes.
 //!
-//! Whatever it chooses, no record is finished twice, nothing is completed that no record or copy stands for, and when the chaos
-//! ends every message is finished, or given up for a reason: it is parked only when as much has befallen it as it has attempts. What
-//! is received and never begun, by whoever dies or has no time left, uses its deliveries up: that the broker gives up. `PROPTEST_CASES` says how many seeds; a failure prints the choices that led to it.
+//! Whatever it chooses, no record is finished twice, no step begins without a claim or out of its key's turn, nothing is completed that no
+//! record or copy stands for, and when the chaos ends every message is finished, or given up for a reason: it is parked only when as much has
+//! befallen it as it has attempts. Where what is done is forgotten, a message may be finished as often as it came, and nothing else
+//! changes. What is received and never begun, by whoever dies or has no time left, uses its deliveries up: that the broker gives up.
+//! `PROPTEST_CASES` says how many seeds; a failure prints the choices that led to it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

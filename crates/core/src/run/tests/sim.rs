@@ -95,8 +95,12 @@ pub(super) struct World {
     max_attempts: Option<u32>,
     /// In place of the queue's.
     shorter_lock: Option<Duration>,
-    /// Of each key, the messages that were begun with their epochs, in order.
-    begun: BTreeMap<String, Vec<(String, u64)>>,
+    /// Of each key, the messages that were begun with their lives and epochs, in order.
+    begun: BTreeMap<String, Vec<(String, usize, u64)>>,
+    /// How often each record was created: more than once only where records are deleted.
+    lives: BTreeMap<String, usize>,
+    /// How many messages of each id there were, copies among them.
+    pub(super) sent: BTreeMap<String, usize>,
     /// How long each call of the processor takes.
     pub(super) call_takes: Duration,
     records: BTreeMap<String, Stored>,
