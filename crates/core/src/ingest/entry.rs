@@ -109,7 +109,8 @@ impl Entry {
     #[must_use]
     pub fn size(&self) -> usize {
         let Outgoing { message_id, content_type, body, properties, addressing, .. } = &self.message;
-        let texts: usize = [message_id, content_type, &addressing.partition_key].into_iter().flatten().map(String::len).sum();
+        let texts: usize =
+            [message_id, content_type, &addressing.partition_key].into_iter().flatten().map(String::len).sum();
         let properties: usize = properties.iter().map(|(name, value)| name.len() + value_size(value)).sum();
         body.len().saturating_add(texts).saturating_add(properties)
     }
