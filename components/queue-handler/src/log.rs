@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 /// A message whose course was not the ordinary one.
 pub(crate) fn note(run: &str, queue: &str, note: &Note) {
     let level = note.outcome.level();
-    let mut line = line(level, note.to_string(), queue, run, "process");
+    let mut line = line(level, &note.to_string(), queue, run, "process");
     line.insert("messaging.message.id".to_owned(), note.id.as_str().into());
     if let Some(trace) = &note.trace {
         line.insert("trace_id".to_owned(), trace.trace_id().into());
@@ -18,19 +18,20 @@ pub(crate) fn note(run: &str, queue: &str, note: &Note) {
 
 /// A run that did something, or could not.
 pub(crate) fn summary(summary: &Summary) {
-    let of_run = |level, message, operation| line(level, message, &summary.queue, &summary.run, operation);
+    let of_run =
+        |level: &str, message: &str, operation: &str| line(level, message, &summary.queue, &summary.run, operation);
     if let Some(trouble) = &summary.trouble {
         let message = format!("the run stopped receiving: {} {}", trouble.service, trouble.detail);
-        let mut line = of_run("error", message, "receive");
+        let mut line = of_run("error", &message, "receive");
         line.insert("error.type".to_owned(), json!(trouble.kind));
         print(line);
     }
     for warning in &summary.warnings {
-        print(of_run("error", warning.clone(), "receive"));
+        print(of_run("error", warning, "receive"));
     }
     if summary.received > 0 {
         let message = format!("the run received {} messages and finished {}", summary.received, summary.done);
-        let mut line = of_run("info", message, "process");
+        let mut line = of_run("info", &message, "process");
         line.insert("messaging.batch.message_count".to_owned(), summary.received.into());
         for (name, count) in [
             ("done", summary.done),
@@ -47,10 +48,10 @@ pub(crate) fn summary(summary: &Summary) {
     }
 }
 
-fn line(level: &str, message: String, queue: &str, run: &str, operation: &str) -> Map<String, Value> {
+fn line(level: &str, message: &str, queue: &str, run: &str, operation: &str) -> Map<String, Value> {
     let fields = [
         ("level", level),
-        ("message", message.as_str()),
+        ("message", message),
         ("messaging.system", "servicebus"),
         ("messaging.destination.name", queue),
         ("messaging.operation.type", operation),

@@ -24,7 +24,8 @@ async fn a_key_at_the_door_is_one_message_for_one_payload() {
     let world = World::with(Setup::default().with_defaults("idempotency = 'record'")).await;
     let key = ("Idempotency-Key", "\"k-1\"");
     // All at once: one is first, the others are told so or told to wait, and nobody is told anything else.
-    let all = futures::future::join_all((0..8).map(|_| post(&world, &[key], "a"))).await;
+    let keys = [key];
+    let all = futures::future::join_all((0..8).map(|_| post(&world, &keys, "a"))).await;
     let statuses: Vec<StatusCode> = all.iter().map(reqwest::Response::status).collect();
     assert!(statuses.contains(&StatusCode::ACCEPTED), "{statuses:?}");
     assert!(statuses.iter().all(|status| matches!(status.as_u16(), 202 | 409)), "{statuses:?}");
@@ -43,7 +44,7 @@ async fn a_key_at_the_door_is_one_message_for_one_payload() {
     assert_eq!(other.status(), StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(problem(&other.text().await.unwrap()), "key-reused");
     assert_eq!(world.queued("orders"), 1);
-    assert_eq!(world.blob_names().iter().filter(|name| name.starts_with("door/")).count(), 1);
+    assert_eq!(world.blob_names().await.iter().filter(|name| name.starts_with("door/")).count(), 1);
     assert_eq!(world.run("orders").await.done, 1);
     assert_eq!(world.stored(), ["k-1"]);
 }

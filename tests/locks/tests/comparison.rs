@@ -67,7 +67,7 @@ impl Handler {
         let emulator = Emulator::start(Options { queues, ..Options::default() }).await.unwrap();
         let place = Place::new(&emulator.storage_connection_string()).await;
         let service_bus = ServiceBusConnection::parse(&emulator.service_bus_connection_string()).unwrap();
-        let queue = Config::parse(&format!("[queues.q]\n{settings}")).unwrap().queues["q"].clone();
+        let queue = Config::parse(&format!("[queues.q]\n{settings}")).unwrap().queue("q").unwrap().clone();
         Self { emulator, place, service_bus, queue }
     }
 
